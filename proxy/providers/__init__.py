@@ -1,0 +1,1 @@
+"""What differs between upstreams: URL, credentials, form fields. Pure: a target in, an outbound request out."""
