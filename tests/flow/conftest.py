@@ -1,0 +1,164 @@
+"""Fixtures of the flow tests: one upstream and a few gateways per worker, one stage per test."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.flow.driver import Upstream
+from tests.flow.gateway import Gateway, free_port
+from tests.flow.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HUGE = 4_000_000_000  # bytes: an upload limit that no test reaches by chance
+VIRTUAL_KEY = "sk-flow-virtual"
+AZURE_KEY = "sk-flow-azure"
+MOBILE_KEY = "sk-flow-mobile"
+DESK_KEY = "sk-flow-desk"
+
+
+def base_settings(upstream: Upstream, **changes: Any) -> dict[str, Any]:
+    """Return the settings that most tests share; ``changes`` replace whole top-level keys."""
+    free = {"dialect": "openai", "base_url": upstream.url, "auth": "none", "formats": "any"}
+    settings: dict[str, Any] = {
+        "providers": [
+            {**free, "slug": "up", "auth": "bearer"},
+            {**free, "slug": "free"},
+            {**free, "slug": "strict", "formats": ["wav", "mp3", "flac"]},
+            {**free, "slug": "small", "max_upload_bytes": 100_000},
+            {**free, "slug": "exact", "needs_content_length": True},
+            {**free, "slug": "dead", "base_url": f"http://127.0.0.1:{free_port()}/v1"},
+            {**free, "slug": "mute", "base_url": f"http://127.0.0.1:{upstream.listen_mute()}/v1"},
+        ],
+        "virtual_keys": [
+            {"slug": "vk", "provider": "up", "key": VIRTUAL_KEY},
+            {
+                "slug": "azure",
+                "provider": "azure-openai",
+                "key": AZURE_KEY,
+                "base_url": upstream.url.removesuffix("/v1") + "/openai",
+                "deployments": {"whisper-1": "hear", "gpt-transcribe": "gptt"},
+                "api_version": "2025-04-01-preview",
+            },
+        ],
+        "configs": [
+            {
+                "slug": "renamed",
+                "config": {"virtual_key": "vk", "override_params": {"model": "big", "language": "en"}},
+            },
+            {"slug": "hurried", "config": {"provider": "free", "request_timeout": 300}},
+        ],
+        "limits": {"max_upload_bytes": HUGE, "max_field_bytes": 10_000, "max_parts": 20},
+        "timeouts": {"connect": 0.6, "upload_idle": 20, "first_byte": 20, "idle": 20},
+        "drain": {"delay": 0, "timeout": 5},
+    }
+    return settings | changes
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    running = Upstream()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="flow-"))
+    yield path
+    shutil.rmtree(path)
+
+
+def _shared(folder: Path, settings: dict[str, Any]) -> Iterator[Gateway]:
+    running = Gateway(folder, settings)
+    try:
+        yield running
+        running.stop()
+    finally:
+        running.kill()
+
+
+@pytest.fixture(scope="session")
+def open_gateway(upstream: Upstream, folder: Path) -> Iterator[Gateway]:
+    """Patient and in open mode: callers bring the provider's key."""
+    yield from _shared(folder, base_settings(upstream))
+
+
+@pytest.fixture(scope="session")
+def hasty_gateway(upstream: Upstream, folder: Path) -> Iterator[Gateway]:
+    """Every timeout is short enough to be waited for."""
+    timeouts = {
+        "connect": 0.4,
+        "upload_idle": 0.5,
+        "first_byte": 0.5,
+        "idle": 0.5,
+        "header": 0.5,
+        "keepalive": 0.5,
+    }
+    yield from _shared(folder, base_settings(upstream, timeouts=timeouts))
+
+
+@pytest.fixture(scope="session")
+def keyed_gateway(upstream: Upstream, folder: Path) -> Iterator[Gateway]:
+    """Callers need a gateway key."""
+    auth = {
+        "mode": "keys",
+        "allow_origins": ["https://app.example.com"],
+        "keys": [
+            {"name": "mobile", "key": MOBILE_KEY, "metadata": {"team": "mobile"}},
+            {
+                "name": "desk",
+                "key": DESK_KEY,
+                "config": "renamed",
+                "allow_config": False,
+                "virtual_keys": ["vk"],
+            },
+        ],
+    }
+    yield from _shared(folder, base_settings(upstream, auth=auth))
+
+
+def _staged(gateway: Gateway, upstream: Upstream) -> Iterator[Stage]:
+    yield Stage(gateway, upstream)
+    gateway.check()
+
+
+@pytest.fixture
+def stage(open_gateway: Gateway, upstream: Upstream) -> Iterator[Stage]:
+    """A stage before the patient gateway."""
+    yield from _staged(open_gateway, upstream)
+
+
+@pytest.fixture
+def hasty(hasty_gateway: Gateway, upstream: Upstream) -> Iterator[Stage]:
+    """A stage before the gateway with short timeouts."""
+    yield from _staged(hasty_gateway, upstream)
+
+
+@pytest.fixture
+def keyed(keyed_gateway: Gateway, upstream: Upstream) -> Iterator[Stage]:
+    """A stage before the gateway that asks for a key; the caller's key is a good one."""
+    for staged in _staged(keyed_gateway, upstream):
+        staged.caller_key = MOBILE_KEY
+        yield staged
+
+
+@pytest.fixture
+def own_gateway(upstream: Upstream, folder: Path) -> Iterator[Callable[..., Stage]]:
+    """Start gateways that a test may stop, reload or starve: each call is a stage before a new one."""
+    started: list[Gateway] = []
+
+    def start(*, paused_stdout: bool = False, **changes: Any) -> Stage:
+        running = Gateway(folder, base_settings(upstream, **changes), paused_stdout=paused_stdout)
+        started.append(running)
+        return Stage(running, upstream)
+
+    yield start
+    for running in started:
+        running.kill()

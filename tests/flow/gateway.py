@@ -1,0 +1,272 @@
+"""The gateway as its users meet it: a process with a settings file, two ports, records on stdout."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START = 20.0  # seconds a start may take on a machine whose cores are all busy
+STOP = 15.0  # seconds a stop may take after the signal
+WAIT = 8.0  # seconds before a test gives up on a record
+
+SECRET = (
+    "sk-flow-"  # every credential of these tests begins so: it may never show up in what the gateway writes
+)
+ALARMS = ("Traceback", "Unclosed", "never retrieved", "was never awaited", "Task was destroyed", "Warning:")
+
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST = 20000 + _WORKER % 4 * 3000 + os.getpid() % 200 * 10  # apart for each worker and each run
+_ports = iter(range(_FIRST, _FIRST + 1000))  # below the ephemeral ports; more than a run opens
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    for port in _ports:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError("no free port left")
+
+
+class Gateway:
+    """A running gateway. ``settings`` is the file's content; the addresses are filled in."""
+
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *, wait: bool = True, paused_stdout: bool = False
+    ) -> None:
+        self.port, self.ops_port = free_port(), free_port()
+        self.settings = {
+            "listen": f"127.0.0.1:{self.port}",
+            "ops": {"listen": f"127.0.0.1:{self.ops_port}"},
+            **settings,
+        }
+        self.path = folder / f"audiogate-{self.port}.yaml"
+        self.write_settings(self.settings)
+        self._lines: list[str] = []
+        self._errors: list[str] = []
+        self._changed = threading.Condition()
+        self._claims: Counter[str] = Counter()
+        self._read_stdout = threading.Event()
+        if not paused_stdout:
+            self._read_stdout.set()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AUDIOGATE")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "default", "-m", "proxy", "serve", "-c", str(self.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env=environment,
+        )
+        self._readers = [
+            threading.Thread(
+                target=self._collect, args=(self.process.stdout, self._lines, self._read_stdout)
+            ),
+            threading.Thread(target=self._collect, args=(self.process.stderr, self._errors, None)),
+        ]
+        for reader in self._readers:
+            reader.start()
+        if wait:
+            self.wait_ready()
+
+    def _collect(self, stream: Any, lines: list[str], may_read: threading.Event | None) -> None:
+        if may_read:
+            may_read.wait()
+        for line in stream:
+            with self._changed:
+                lines.append(line.decode())
+                self._changed.notify_all()
+        stream.close()
+        with self._changed:
+            self._changed.notify_all()
+
+    # Settings and signals
+
+    def write_settings(self, settings: dict[str, Any] | str) -> None:
+        """Replace the settings file at once, as editors and Kubernetes do. JSON is YAML."""
+        text = settings if isinstance(settings, str) else json.dumps(settings, indent=1)
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.path)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the gateway's first process."""
+        self.process.send_signal(number)
+
+    # Health
+
+    def ops(self, path: str) -> tuple[int, str]:
+        """GET a path of the ops listener."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ops_port, timeout=5)
+        try:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode()
+        finally:
+            connection.close()
+
+    def ready(self) -> bool:
+        """Whether ``/readyz`` says so."""
+        try:
+            return self.ops("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def wait_ready(self) -> None:
+        """Wait until the gateway is ready to serve."""
+        self.wait_for(self.ready, "the gateway to be ready", START)
+
+    def wait_for(self, what: Any, name: str, timeout: float = WAIT) -> None:
+        """Look again and again until ``what()`` is true."""
+        end = time.monotonic() + timeout
+        while not what():
+            assert self.process.poll() is None, (
+                f"the gateway ended with {self.process.poll()}: {self.stderr()}"
+            )
+            assert time.monotonic() < end, f"waited {timeout} s in vain for {name}: {self.stderr()[-2000:]}"
+            time.sleep(0.01)
+
+    # What it writes
+
+    def stderr(self) -> str:
+        """All that was written to stderr so far."""
+        with self._changed:
+            return "".join(self._errors)
+
+    def wait_stderr(self, text: str, timeout: float = WAIT) -> None:
+        """Wait until stderr holds ``text``."""
+        with self._changed:
+            found = self._changed.wait_for(lambda: text in "".join(self._errors), timeout)
+        assert found, f"{text!r} never came: {self.stderr()}"
+
+    def resume_stdout(self) -> None:
+        """Begin to read a stdout that was left unread from the start."""
+        self._read_stdout.set()
+
+    def lines(self) -> list[str]:
+        """Every line of stdout so far."""
+        with self._changed:
+            return list(self._lines)
+
+    def records(self, trace_id: str | None = None) -> list[dict[str, Any]]:
+        """Every record so far, or those of one trace."""
+        return list(self._matching(trace_id))
+
+    def _matching(self, trace_id: str | None) -> Iterator[dict[str, Any]]:
+        for line in self.lines():
+            if trace_id is None or trace_id in line:
+                record = json.loads(line)
+                if trace_id is None or record["trace_id"] == trace_id:
+                    yield record
+
+    def wait_records(self, trace_id: str, count: int = 1, timeout: float = WAIT) -> list[dict[str, Any]]:
+        """Wait for a trace's records. How many there are is checked again when the gateway has stopped."""
+        self._claims[trace_id] = count
+        with self._changed:
+            self._changed.wait_for(lambda: len(self.records(trace_id)) >= count, timeout)
+        found = self.records(trace_id)
+        assert len(found) == count, f"{len(found)} records where {count} were expected: {found}"
+        return found
+
+    # Resources
+
+    def pids(self) -> list[int]:
+        """Process ids of the gateway and its workers."""
+        found = [self.process.pid]
+        for pid in found:
+            children = Path(f"/proc/{pid}/task/{pid}/children")
+            if children.exists():
+                found += [int(child) for child in children.read_text().split()]
+        return found
+
+    def fds(self) -> int:
+        """How many file descriptors the gateway's processes hold."""
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids())  # noqa: PTH208  (half as slow)
+
+    def rss(self) -> int:
+        """Resident bytes now."""
+        return self._memory("VmRSS")
+
+    def peak_rss(self) -> int:
+        """Highest resident bytes since ``forget_peak``."""
+        return self._memory("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Begin to look for the peak anew (proc(5), clear_refs)."""
+        for pid in self.pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def _memory(self, name: str) -> int:
+        total = 0
+        for pid in self.pids():
+            text = Path(f"/proc/{pid}/status").read_text()
+            total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith(name)) * 1024
+        return total
+
+    # The end
+
+    def check(self) -> None:
+        """What must hold at any time: it runs, and it has not complained."""
+        assert self.process.poll() is None, f"the gateway ended with {self.process.poll()}: {self.stderr()}"
+        self._check_output()
+
+    def _check_output(self) -> None:
+        errors = self.stderr()
+        for alarm in ALARMS:
+            assert alarm not in errors, errors[-4000:]
+        assert SECRET not in errors, "a credential on stderr"
+
+    def wait_exit(self, timeout: float = STOP) -> int:
+        """Wait for the process to end; return its exit code."""
+        code = self.process.wait(timeout)
+        for reader in self._readers:
+            reader.join(timeout)
+        return code
+
+    def stop(self) -> None:
+        """Stop it as Kubernetes does, and check all that it leaves behind."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        try:
+            code = self.wait_exit()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(
+                f"it did not stop within {STOP} s of SIGTERM: {self.stderr()[-2000:]}"
+            ) from None
+        assert code == 0, f"exit code {code}: {self.stderr()[-4000:]}"
+        self.check_remains()
+
+    def kill(self) -> None:
+        """End it whatever it does: for the clean-up of a failed test."""
+        self._read_stdout.set()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.wait_exit()
+
+    def check_remains(self) -> None:
+        """Check the output of a gateway that has ended: only whole records, each once, and no secret."""
+        self._check_output()
+        lines = self.lines()
+        assert not any(SECRET in line for line in lines), "a credential in a record"
+        records = [json.loads(line) for line in lines]
+        assert max(Counter(record["id"] for record in records).values(), default=1) == 1, "a record id twice"
+        traces = Counter(record["trace_id"] for record in records)
+        wrong = {trace: traces[trace] for trace, count in self._claims.items() if traces[trace] != count}
+        assert not wrong, f"records too many or too few: {wrong}"
