@@ -16,8 +16,8 @@ _NONE: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 class Edits:
     """Fields to replace and to drop.
 
-    ``replace`` maps a field's name to the values that take the place of all of the client's parts of that name (added
-    when there were none); ``drop`` names fields that do not cross. The file part is never edited.
+    ``replace`` maps a field's name to the values that take the place of all of the client's parts of that
+    name (added when there were none); ``drop`` names fields that do not cross. The file part is never edited.
     """
 
     replace: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NONE)

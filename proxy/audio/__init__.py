@@ -1,0 +1,1 @@
+"""What the bytes say: the container by its first bytes. Pure: bytes in, facts out; no I/O, no clock."""
