@@ -37,7 +37,7 @@ def boundary_of(content_type: str | None) -> bytes:
     if not boundaries:
         raise GatewayError(
             "invalid_multipart",
-            "Content-Type has no boundary. Let the HTTP client write this header instead of setting it by hand.",
+            "Content-Type has no boundary. Let the HTTP client write this header, not your code.",
         )
     if len(boundaries) > 1:
         raise GatewayError("invalid_multipart", "Content-Type has more than one boundary. Send exactly one.")

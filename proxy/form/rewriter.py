@@ -65,7 +65,7 @@ class Rewriter:
         if self._dropping and self._file_seen and self._promised:
             raise GatewayError(
                 "duplicate_field",
-                f"The form has '{name[:64]}' before and after the file, and this route sets that field itself. "
+                f"The form has '{name[:64]}' before and after the file, and this route sets it itself. "
                 "Send it once, before the file.",
                 param=name[:64],
             )

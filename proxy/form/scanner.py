@@ -175,7 +175,7 @@ class Scanner:
         if size > self._limits.max_header_bytes:
             raise GatewayError(
                 "field_too_large",
-                f"A part has more than {self._limits.max_header_bytes} bytes of headers. Shorten the file name.",
+                f"A part has more than {self._limits.max_header_bytes} bytes of headers. Shorten the name.",
             )
         if end < 0:
             return None
@@ -190,7 +190,7 @@ class Scanner:
         if begin == self._dashed:
             raise GatewayError(
                 "invalid_multipart",
-                "A boundary follows the headers of a part at once. Write an empty line between.",
+                "A boundary follows a part's headers at once. Write an empty line between.",
             )
         if self._dashed.startswith(begin):
             return None
