@@ -114,14 +114,14 @@ class Connection:
         """End a chunked body."""
         self.send(b"0\r\n\r\n")
 
-    def upload(self, pieces: Iterable[bytes]) -> int:
+    def upload(self, pieces: Iterable[bytes], *, chunked: bool = False) -> int:
         """Send pieces until all are gone or a reply is there to read; return how many bytes were sent."""
         sent = 0
         for piece in pieces:
             if self.readable():
                 break
             try:
-                self.send(piece)
+                (self.chunk if chunked else self.send)(piece)
             except OSError:
                 break
             sent += len(piece)

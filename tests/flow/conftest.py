@@ -23,6 +23,10 @@ MOBILE_KEY = "sk-flow-mobile"
 DESK_KEY = "sk-flow-desk"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes seconds; part of every full run")
+
+
 def base_settings(upstream: Upstream, **changes: Any) -> dict[str, Any]:
     """Return the settings that most tests share; ``changes`` replace whole top-level keys."""
     free = {"dialect": "openai", "base_url": upstream.url, "auth": "none", "formats": "any"}

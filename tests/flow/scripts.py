@@ -44,6 +44,16 @@ def send(data: bytes) -> Step:
     return ["send", base64.b64encode(data).decode()]
 
 
+def fill(count: int) -> Step:
+    """Send so many bytes of no meaning."""
+    return ["fill", count]
+
+
+def sleep(seconds: float) -> Step:
+    """Do nothing for a while."""
+    return ["sleep", seconds]
+
+
 def hold(gate: str = "gate") -> Step:
     """Do nothing until the gate is released or the peer leaves."""
     return ["hold", gate]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.flow.client import Connection, Headers, Reply
-from tests.flow.forms import CONTENT_TYPE, usual
+from tests.flow.forms import CLOSING, CONTENT_TYPE, usual
 
 if TYPE_CHECKING:
     from tests.flow.driver import Seen, Upstream
@@ -44,6 +44,14 @@ class Stage:
     def unseen(self) -> None:
         """Check that nothing of this test ever reached the upstream."""
         assert self.upstream.requests(self.token) == 0
+
+    def uncommitted(self) -> None:
+        """Check that the upstream never got a whole request: nothing could be billed."""
+        for index in range(self.upstream.requests(self.token)):
+            seen = self.seen("done", index=index)
+            assert seen.cut, f"the upstream's request ended well: {seen.complete=}"
+            assert not seen.complete
+            assert not seen.tail.rstrip(b"\r\n").endswith(CLOSING.strip())
 
     def record(self) -> dict[str, Any]:
         """The record of this test's only request."""

@@ -2,14 +2,14 @@
 
 It runs apart from the gateway and from the tests because a peer in the same event loop hides races (an
 early answer followed by a reset is always read in time there). It is driven over stdin and stdout, one JSON
-object per line and one answer per line; ``tests.flow.driver`` is the other end, ``tests.flow.scripts`` names the
-steps.
+object per line and one answer per line, by ``tests.flow.driver``; ``tests.flow.scripts`` names the steps.
 
 A request chooses its script by its ``x-script`` header, or by the port it came in on. A script is a list of
 steps::
 
     ["read", n]      read the body until n bytes of it have come; null: to its end
     ["send", b64]    send these bytes as they are
+    ["fill", n]      send n bytes of no meaning
     ["echo"]         answer 200 with the request's head as JSON
     ["hold", gate]   neither read nor send until the gate is released, or the peer leaves
     ["peek"]         wait for the next byte without taking it
@@ -264,6 +264,11 @@ class Connection:
 
     async def _do_send(self, _seen: Seen, _body: Body, data: str) -> None:
         await self._write(base64.b64decode(data))
+
+    async def _do_fill(self, _seen: Seen, _body: Body, count: int) -> None:
+        block = b"fill" * (1 << 14)
+        for start in range(0, count, len(block)):
+            await self._write(block[: count - start])
 
     async def _write(self, data: bytes) -> None:
         try:
