@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.form.edits import Edits
 
@@ -28,9 +28,9 @@ class Route(StrEnum):
 class Asked:
     """What a provider may know of a request.
 
-    ``path`` is the raw path after ``/v1``, without the query (``/audio/transcriptions``); ``query`` the raw query
-    string without ``?``. ``fields`` holds the form's (or JSON body's) fields seen so far, first value of each;
-    ``complete`` says that no more can come.
+    ``path`` is the raw path after ``/v1``, without the query (``/audio/transcriptions``); ``query`` the raw
+    query string without ``?``. ``fields`` holds the form's (or JSON body's) fields seen so far, first value
+    of each; ``complete`` says that no more can come.
     """
 
     route: Route
@@ -42,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """An OAuth 2 client-credentials grant whose token becomes the request's bearer. The relay fetches and caches it."""
+    """A client-credentials grant (RFC 6749, 4.4) whose token becomes the bearer; the relay fetches it."""
 
     url: str
     client_id: str
@@ -52,20 +52,21 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """One request as the provider wants it: absolute URL, the provider's own headers, and changes to the body.
+    """One request as the provider wants it: absolute URL, the provider's own headers, changes to the body.
 
-    ``edits`` apply to a form and, field by field, to a JSON body. ``token`` asks for a bearer that must be fetched
-    first.
+    ``edits`` apply to a form; ``params`` are the same changes for a JSON body, with their JSON types (None
+    removes a key). ``token`` asks for a bearer that must be fetched first.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     edits: Edits = field(default_factory=Edits)
+    params: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     token: TokenRequest | None = None
 
 
 class FieldNeeded(Exception):  # noqa: N818  (not an error: a request for more of the form)
-    """The URL or the host hangs on a form field that has not been seen yet, while more of the form may come."""
+    """The URL or the host hangs on a form field that has not been seen yet and may still come."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
