@@ -1,9 +1,10 @@
 """Azure's dialects: Azure OpenAI, classic and v1, and Azure AI Foundry's model endpoint.
 
-    classic
-    https://{resource}.openai.azure.com/openai/deployments/{deployment}/audio/transcriptions?api-version=…
-    v1        https://{resource}.openai.azure.com/openai/v1/audio/transcriptions; the model field is the
-    deployment Foundry   {foundry_url}/audio/transcriptions?api-version=…
+    classic   https://{resource}.openai.azure.com/openai
+                  /deployments/{deployment}/audio/transcriptions?api-version=2024-10-21
+    v1        https://{resource}.openai.azure.com/openai
+                  /v1/audio/transcriptions                          the model field names the deployment
+    Foundry   {foundry_url}/audio/transcriptions?api-version=2024-05-01-preview
 
 https://learn.microsoft.com/azure/ai-services/openai/reference and …/openai/api-version-lifecycle
 """
@@ -29,14 +30,11 @@ AUTHORITY: Final = "https://login.microsoftonline.com"
 SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 
 _V1: Final = frozenset({"v1", "preview"})  # api versions of the form that has no deployments in its path
-_RESOURCE: Final = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-)  # one DNS label: RFC 1035, 2.3.1
-_DEPLOYMENT: Final = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-)  # Azure allows these characters, 64 at most
+_RESOURCE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")  # a DNS label (RFC 1035)
+_DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # what Azure allows, 64 at most
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}")  # v1, preview, 2025-04-01-preview
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")  # a GUID or a domain, at most a DNS name long
+_BEARER: Final = re.compile(r"^bearer +", re.IGNORECASE)
 
 
 class AzureOpenAI:
@@ -179,10 +177,8 @@ def _credentials(provider: Provider, target: Target) -> tuple[dict[str, str], To
     """Return headers and the token to fetch. Portkey's order: an Entra token, an Entra grant, the key."""
     options = target.azure
     if options.ad_token:
-        token = header_value(
-            re.sub(r"^bearer +", "", options.ad_token, flags=re.IGNORECASE), "the Entra token"
-        )
-        return {"Authorization": f"Bearer {token}"}, None
+        token = _BEARER.sub("", options.ad_token)
+        return {"Authorization": f"Bearer {header_value(token, 'the Entra token')}"}, None
     if options.entra_tenant_id or options.entra_client_id or options.entra_client_secret:
         return {}, _token_request(options)
     return provider.auth.headers(target.key), None

@@ -25,7 +25,7 @@ class AzureOptions:
     entra_client_id: str | None = None
     entra_client_secret: str | None = field(default=None, repr=False)
     entra_scope: str | None = None
-    entra_authority: str | None = None  # gets the client secret, so it may only come from settings; None: Microsoft's
+    entra_authority: str | None = None  # it is sent the client secret: from settings only
     foundry_url: str | None = None
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from proxy.errors import GatewayError
 from proxy.form.edits import Edits
@@ -348,6 +349,7 @@ def test_no_name_moves_the_host_or_the_path(
             continue
         url = urlsplit(outbound.url)
         assert url.netloc == f"{tried.resource_name}.openai.azure.com"
+        assert URL(outbound.url, encoded=True).raw_host == url.netloc.lower()
         assert url.path.startswith("/openai/")
         assert url.path.endswith("/audio/transcriptions")
         assert url.path.count("/") in {4, 5}

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from proxy.errors import GatewayError
 from proxy.providers.urls import checked_base, join, safe_path, with_parameter
@@ -75,7 +76,9 @@ def test_no_path_that_passes_moves_the_host_or_leaves_the_base(path: str) -> Non
         safe_path(path)
     except GatewayError:
         return
-    parts = urlsplit(join("https://api.example.test/v1", path))
+    url = join("https://api.example.test/v1", path)
+    parts = urlsplit(url)
+    assert URL(url, encoded=True).raw_host == "api.example.test"
     assert parts.netloc == "api.example.test"
     assert parts.path == "/v1" + path
     assert not parts.fragment
