@@ -69,9 +69,8 @@ class FormEnded:
 
 
 Event: TypeAlias = Margin | PartStarted | Payload | PartEnded | FormEnded
-_Step: TypeAlias = (
-    "tuple[tuple[Event, ...], int] | None"  # events and bytes taken; None: more bytes are needed
-)
+# Events and how many bytes were taken; None when more bytes are needed.
+_Step: TypeAlias = "tuple[tuple[Event, ...], int] | None"
 
 
 class Scanner:
@@ -94,9 +93,7 @@ class Scanner:
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Yield the events that ``chunk`` completes."""
-        data = (
-            self._held + chunk
-        )  # nothing held, the usual case: CPython hands back ``chunk`` itself, no copy
+        data = self._held + chunk  # nothing held, as is usual: CPython hands back ``chunk`` itself, no copy
         at = 0
         while at < len(data):
             step = self._state(self, data, at)
