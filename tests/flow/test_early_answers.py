@@ -30,7 +30,7 @@ ENDINGS: dict[str, list[Step]] = {
 def test_an_early_refusal_is_passed_on_at_once(
     stage: Stage, status: int, ending: list[Step], chunked: bool
 ) -> None:
-    """The client learns of it from the answer, not from a broken pipe, and does not send all its audio first."""
+    """The client learns of it from the answer, not from a broken pipe, and stops sending."""
     for attempt in range(2):
         stage.script(read(200_000), send(error(status, headers=[("Retry-After", "7")])), *ending)
         with stage.connect() as connection:
@@ -57,7 +57,7 @@ def test_an_early_refusal_of_a_paused_upload_needs_no_more_bytes(stage: Stage, e
 
 
 def test_a_stubborn_client_that_reads_only_after_writing_still_reads_the_refusal(stage: Stage) -> None:
-    """What the client sends after the answer is drained for a while, so that no reset overtakes the answer."""
+    """What comes after the answer is drained for a while, so that no reset overtakes the answer."""
     stage.script(read(200_000), send(error(401)), CLOSE)
     body = usual(audio(6 << 20))
     with stage.connect() as connection:

@@ -171,10 +171,8 @@ def test_memory_stays_where_it_is_however_long_the_file(stage: Stage, size: int,
     assert (record["bytes_in"], record["audio"]["bytes"]) == (length, size)
 
 
-@pytest.mark.parametrize(
-    "config", [{}, {"override_params": {"language": "en"}}], ids=["as it came", "rewritten"]
-)
-def test_many_uploads_at_once_do_not_mix(stage: Stage, config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("extra", [[], RENAMED], ids=["as it came", "rewritten"])
+def test_many_uploads_at_once_do_not_mix(stage: Stage, extra: Headers) -> None:
     connections = [stage.connect() for _ in range(12)]
     bodies = [form(MODEL, file(audio(150_000, seed=n))) for n in range(12)]
     for connection, body in zip(connections, bodies, strict=True):
