@@ -19,8 +19,7 @@ NEEDED: Final = 64
 """Bytes of a file after which :func:`sniff` never changes its mind."""
 
 OPENAI_FORMATS: Final = frozenset({"flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "webm"})
-"""What OpenAI takes, in its own words (API reference, "Create transcription", and the text of its
-refusal)."""
+"""What OpenAI takes, in its own words (API reference and the text of its refusal)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +100,7 @@ _MAGIC: Final = (
 
 
 def sniff(head: bytes) -> Container:
-    """Return the container of a file that begins with ``head``: its first :data:`NEEDED` bytes, or all of it
-    if shorter."""
+    """Return the container of a file that begins with ``head`` (:data:`NEEDED` bytes, or the whole file)."""
     head = head[:NEEDED]
     for magic, container in _MAGIC:
         if head.startswith(magic):
@@ -129,8 +127,7 @@ def unsupported_format(formats: frozenset[str], container: Container) -> Gateway
 
 
 def _riff(head: bytes) -> Container | None:
-    """Chunked files that carry their kind in bytes 8 to 11 (RIFF; RF64 and BW64: EBU Tech 3306, ITU-R
-    BS.2088)."""
+    """Files that carry their kind in bytes 8 to 11 (RIFF; RF64 and BW64: ITU-R BS.2088; AIFF)."""
     kinds = {
         b"RIFFWAVE": WAV,
         b"RF64WAVE": WAV,
@@ -144,16 +141,14 @@ def _riff(head: bytes) -> Container | None:
 
 
 def _iso_media(head: bytes) -> Container | None:
-    """ISO base media files (ISO 14496-12): a box type in bytes 4 to 7. QuickTime's oldest files have no
-    ``ftyp``."""
+    """ISO base media (ISO 14496-12): a box type in bytes 4 to 7; QuickTime's oldest have no ``ftyp``."""
     if head[4:8] == b"ftyp":
         return _HEIF if head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif") else MP4
     return MP4 if head[4:8] in (b"moov", b"mdat", b"wide") else None
 
 
 def _mpeg(head: bytes) -> Container | None:
-    """An MPEG audio frame header (ISO 11172-3) or an ADTS one (ISO 13818-7), which is the former's reserved
-    layer 0."""
+    """An MPEG audio frame header (ISO 11172-3), or ADTS (ISO 13818-7) in what is its reserved layer 0."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3

@@ -16,8 +16,7 @@ _ONCE: Final = (FILE_FIELD, "model")  # a second one, and the upstream may act o
 
 @dataclass(slots=True)
 class FilePart:
-    """The audio. ``size`` counts the bytes seen so far, ``head`` holds the first of them, ``index`` is its
-    place (0 first)."""
+    """The audio: bytes seen so far, the first of them, and which part of the form it is (the first is 0)."""
 
     filename: str | None
     content_type: str | None
@@ -28,8 +27,7 @@ class FilePart:
 
 
 class FormObserver:
-    """Push parser: ``feed`` it the body as it comes, ``finish`` it at the body's end, read what is known at
-    any time.
+    """Push parser: ``feed`` it the body, ``finish`` it at the body's end, read what is known at any time.
 
     ``fields`` holds the text fields that are complete, in the form's order, each with all its values. The
     part named ``file`` is the audio, with or without a file name (some providers take an address there);

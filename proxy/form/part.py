@@ -13,7 +13,7 @@ from proxy.errors import GatewayError
 
 _FORM_DATA: Final = re.compile(r"[ \t]*form-data[ \t]*", re.IGNORECASE)
 
-# What browsers, curl and the SDKs write (WHATWG HTML, "multipart/form-data encoding algorithm"). A backslash
+# What browsers, curl and the SDKs write (WHATWG HTML, "Multipart form data"). A backslash
 # in a file name is then a plain character, even before the closing quote.
 _COMMON: Final = re.compile(r'form-data; name="([^"\\]*)"(?:; filename="([^"]*)")?')
 
@@ -23,6 +23,7 @@ _PARAMETER: Final = re.compile(
 )
 
 _HEADER: Final = re.compile(r"([\w!#$%&'*+.^`|~-]+)[ \t]*:([^\r\n\0]*)", re.ASCII)
+_IDENTITY: Final = ("7bit", "8bit", "binary")  # encodings that change nothing; some servers undo the others
 _EXTENDED_PREFIX: Final = "utf-8''"  # RFC 5987: the one charset that clients write
 
 
@@ -44,8 +45,7 @@ def decoded(raw: bytes) -> str:
 
 
 def parse_head(block: bytes) -> PartHead:
-    r"""Return what ``block`` says: a part's header lines, joined by CRLF, without the blank line that ends
-    them.
+    r"""Return what ``block``, header lines joined by CRLF without the blank line after them, says of a part.
 
     Raises :class:`GatewayError` ``invalid_multipart`` for whatever two servers could read in two ways: folded
     lines, bare CR or LF, a header or a parameter given twice, leftovers in Content-Disposition.
@@ -61,6 +61,8 @@ def parse_head(block: bytes) -> PartHead:
         headers[name] = match[2].strip(" \t")
     if "content-disposition" not in headers:
         raise _unreadable("a part has no Content-Disposition header")
+    if headers.get("content-transfer-encoding", "binary").lower() not in _IDENTITY:
+        raise _unreadable("a part has a Content-Transfer-Encoding, which RFC 7578 deprecates")
     field, filename = _disposition(headers["content-disposition"])
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     return PartHead(field, filename, content_type or None)

@@ -84,8 +84,7 @@ def plan_length(
     content_length: int | None,
     limits: FormLimits | None = None,
 ) -> int | None:
-    """Return the Content-Length of the rewritten body when it can be promised while the file is still to
-    come.
+    """Return the rewritten body's Content-Length when it can be promised before the file has passed.
 
     ``prelude`` is the client's body from its first byte, past the file part's headers; ``content_length`` the
     client's own. A promise needs every edited name to have been seen before the file (``name`` or
@@ -112,8 +111,7 @@ def plan_length(
 def rewritten_length(
     chunks: Iterable[bytes], boundary: bytes, edits: Edits, limits: FormLimits | None = None
 ) -> int:
-    """Return the exact length of the rewritten body, given all of the client's. Raises as :class:`Scanner`
-    does."""
+    """Return the exact length of the rewritten body, given all of the client's; raises as ``feed`` does."""
     rewriter = Rewriter(boundary, edits, limits)
     total = sum(len(buffer) for chunk in chunks for buffer in rewriter.feed(chunk))
     return total + sum(map(len, rewriter.finish()))
@@ -127,8 +125,7 @@ def _added(boundary: bytes, edits: Edits) -> bytes:
 
 
 def _field(boundary: bytes, name: str, value: str) -> bytes:
-    """Return one text part, its name quoted as browsers do (WHATWG HTML, "multipart/form-data encoding
-    algorithm")."""
+    """Return one text part, its name quoted as browsers do (WHATWG HTML, "Multipart form data")."""
     payload = value.encode("utf-8")
     if b"\r\n--" + boundary in b"\r\n" + payload:
         raise GatewayError(

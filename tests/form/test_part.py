@@ -37,6 +37,7 @@ READ = {
         "a", None, "audio/wav"
     ),
     "Content-Disposition: form-data; name=a\r\nContent-Type:": PartHead("a"),
+    "Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: 8bit": PartHead("a"),
 }
 
 REFUSED = {
@@ -56,6 +57,7 @@ REFUSED = {
     "a NUL": 'Content-Disposition: form-data; name="a\0"',
     "a line without a colon": "Content-Disposition",
     "a space in a header's name": "Content Disposition: form-data; name=a",
+    "an encoding": "Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: base64",
     "nothing": "",
 }
 
