@@ -1,0 +1,52 @@
+"""The settings: a YAML file, the environment and flags → one frozen `Settings`, or all mistakes at once.
+
+Shape only: whether a slug, a provider or a config exists is for the house to say, in ``server``.
+"""
+
+from __future__ import annotations
+
+from proxy.settings.files import fingerprint
+from proxy.settings.load import Loaded, load
+from proxy.settings.mistakes import Mistake, SettingsError
+from proxy.settings.model import (
+    Auth,
+    Config,
+    CustomHosts,
+    Drain,
+    GatewayKey,
+    Limits,
+    Ops,
+    Provider,
+    Records,
+    Replay,
+    Settings,
+    Timeouts,
+    VirtualKey,
+)
+from proxy.settings.redact import redacted
+from proxy.settings.schema import json_schema
+from proxy.settings.values import Address
+
+__all__ = [
+    "Address",
+    "Auth",
+    "Config",
+    "CustomHosts",
+    "Drain",
+    "GatewayKey",
+    "Limits",
+    "Loaded",
+    "Mistake",
+    "Ops",
+    "Provider",
+    "Records",
+    "Replay",
+    "Settings",
+    "SettingsError",
+    "Timeouts",
+    "VirtualKey",
+    "fingerprint",
+    "json_schema",
+    "load",
+    "redacted",
+]

@@ -1,0 +1,116 @@
+"""Loads the settings: file, environment and flags in, one frozen `Settings` or every mistake at once out.
+
+Flags beat environment, environment beats file, file beats defaults. The steps, each with a module of its own:
+the file's text becomes a plain tree (``document``), variables are filled in and laid over it
+(``environment``), secrets are fetched and text is read (``resolve``), the models validate (``model``,
+``values``), and the rules between keys are checked (``rules``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from proxy.settings.document import DocumentError, parse
+from proxy.settings.environment import CONFIG_VARIABLE, from_flags, interpolate, merge, overlay
+from proxy.settings.files import Files, Unreadable
+from proxy.settings.mistakes import Ledger, SettingsError
+from proxy.settings.model import Settings
+from proxy.settings.resolve import Resolver
+from proxy.settings.rules import broken_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+_SHOWN_VALUE: Final = 40  # characters of a wrong value in a message: enough to find it, still one line
+_WORDS: Final = {
+    "missing": "is required",
+    "model_type": "must be a mapping of keys",
+    "mapping_type": "must be a mapping",
+    "dict_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "string_type": "must be text; put it in quotes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings and what they were read from.
+
+    ``files`` are the settings file and every secret's file, absolute; ``fingerprint`` is a digest of their
+    contents: when :func:`~proxy.settings.files.fingerprint` of ``files`` no longer equals it, load anew.
+    """
+
+    settings: Settings
+    files: tuple[Path, ...]
+    fingerprint: str
+
+
+def load(path: str | None, *, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
+    """Load the settings from the file at ``path``, else the one ``AUDIOGATE_CONFIG`` names, else from none.
+
+    ``flags`` maps dotted paths to values (``{"ops.listen": ":9000"}``); None stands for a flag that was not
+    given. Raises :class:`SettingsError` with all mistakes.
+    """
+    ledger, files = Ledger(), Files()
+    path = path or environ.get(CONFIG_VARIABLE) or None
+    tree = interpolate(_read_file(path, ledger, files), environ, ledger)
+    for layer, origins in (overlay(environ, ledger), from_flags(flags, ledger)):
+        tree = merge(tree, layer)
+        ledger.replace_origins(origins)
+    folder = Path(path).absolute().parent if path else Path.cwd()
+    tree = Resolver(ledger, files, folder).resolve(tree)
+    settings = _validate(tree, ledger)
+    for where, message in broken_rules(tree):
+        if not ledger.echoes(where):
+            ledger.add(where, message)
+    if ledger.mistakes or settings is None:
+        raise SettingsError(tuple(ledger.mistakes), files=files.watched, fingerprint=files.fingerprint)
+    return Loaded(settings, files.watched, files.fingerprint)
+
+
+def _read_file(path: str | None, ledger: Ledger, files: Files) -> Any:
+    if path is None:
+        return None
+    try:
+        return parse(files.read(Path(path)), ledger)
+    except (Unreadable, DocumentError) as problem:
+        ledger.spoil((), str(problem))
+        return None
+
+
+def _validate(tree: dict[str, Any], ledger: Ledger) -> Settings | None:
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            where = tuple(step for step in detail["loc"] if step != "[key]")
+            if not ledger.echoes(where):
+                ledger.add(where, _message(detail, ledger.origin(where)))
+        return None
+
+
+def _message(detail: ErrorDetails, origin: str | None) -> str:
+    """Put pydantic's error into our words; a value is repeated only where it cannot be a secret."""
+    context = detail.get("ctx", {})
+    if detail["type"] == "must" and context["echo"] and not origin:
+        return f"must be {context['phrase']}, not {_shown(detail['input'])}"
+    if detail["type"] == "must":
+        return f"must be {context['phrase']}"
+    if detail["type"] == "too_short":
+        return "must not be empty"
+    return _WORDS.get(detail["type"], detail["msg"])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "a mapping"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = ascii(value)
+    return text if len(text) <= _SHOWN_VALUE else f"{text[:_SHOWN_VALUE]}…"

@@ -1,0 +1,267 @@
+"""The settings as frozen models: one class per section, attributes named as in the file.
+
+The text under each attribute is its description in the JSON Schema. What a model cannot see alone (two keys
+that exclude each other, a slug given twice) is in :mod:`proxy.settings.rules`; :func:`proxy.settings.load`
+applies both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003  (pydantic reads the annotations when the classes are made)
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from proxy.settings.values import (
+    Address,
+    AuthScheme,
+    BaseUrl,
+    BrowserOrigin,
+    Bytes,
+    BytesOrNone,
+    BytesOrZero,
+    Count,
+    Directory,
+    Document,
+    Flag,
+    Formats,
+    FormatsOrAny,
+    HostName,
+    HttpOrigin,
+    KeepAlive,
+    Label,
+    Must,
+    Scalar,
+    Seconds,
+    Secret,
+    Sha256,
+    Slug,
+    Text,
+    Timeout,
+    whole,
+)
+
+
+class Section(BaseModel):
+    """A mapping of the settings file: frozen, and nothing in it but what is declared."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+
+class Ops(Section):
+    """The ops listener: health, metrics and, guarded by the token, the management API."""
+
+    listen: Address = Address("127.0.0.1", 8788)
+    """Where the ops listener binds: HOST:PORT, [IPv6]:PORT or :PORT."""
+    token: Secret | None = None
+    """Needed for everything but health and metrics. Required when ops listens beyond loopback."""
+    hosts: tuple[HostName, ...] = ()
+    """Host names, besides IP addresses and localhost, under which ops may be reached without a token."""
+
+
+class GatewayKey(Section):
+    """A key that clients present to the gateway. Exactly one of key, key_file and key_sha256."""
+
+    name: Label
+    """A label for logs and metrics, never the key itself."""
+    key: Secret | None = None
+    """The key."""
+    key_sha256: Sha256 | None = None
+    """The key's SHA-256 in hexadecimal, so that the file holds no secret."""
+    config: Slug | None = None
+    """Slug of the config used when the request names none."""
+    allow_config: Flag = True
+    """Whether the request may send its own config. If false and config is set, that config is always used."""
+    virtual_keys: tuple[Slug, ...] | None = None
+    """Slugs of the virtual keys it may use; null for all."""
+    metadata: Mapping[str, Scalar] = Field(default_factory=dict)
+    """Added to the metadata of every record made with this key."""
+
+
+class Auth(Section):
+    """Who may call the gateway."""
+
+    mode: Annotated[Literal["open", "keys"], Must("open or keys")] = "open"
+    """open: callers bring provider credentials. keys: a gateway key is required."""
+    trust_network: Flag = False
+    """Says that the network is the guard: lets an open gateway with virtual keys listen beyond loopback."""
+    allow_origins: tuple[BrowserOrigin, ...] = ()
+    """Origins of web pages that may call the gateway."""
+    keys: tuple[GatewayKey, ...] = ()
+    """The gateway keys."""
+
+
+class VirtualKey(Section):
+    """A provider's credential under a name of its own, so that callers and configs never see the secret."""
+
+    slug: Slug
+    """The name by which requests and configs choose it."""
+    provider: Slug
+    """Slug of the provider it is for."""
+    key: Secret | None = None
+    """The provider's API key."""
+    base_url: BaseUrl | None = None
+    """Where this key's requests go instead of the provider's own address, version path included."""
+    resource_name: Text | None = None
+    """Azure OpenAI: the resource, as in https://RESOURCE.openai.azure.com."""
+    deployment_id: Text | None = None
+    """Azure OpenAI: the deployment for every model. Or deployments."""
+    deployments: Mapping[Text, Text] | None = None
+    """Azure OpenAI: model to deployment. Or deployment_id."""
+    api_version: Text | None = None
+    """Azure: the api-version of the query, like 2025-04-01-preview."""
+    azure_ad_token: Secret | None = None
+    """Azure: a Microsoft Entra access token, sent in place of the key."""
+    entra_tenant_id: Text | None = None
+    """Azure: tenant of the Entra application whose token is fetched and renewed."""
+    entra_client_id: Text | None = None
+    """Azure: client id of the Entra application."""
+    entra_client_secret: Secret | None = None
+    """Azure: client secret of the Entra application."""
+    entra_scope: Text | None = None
+    """Azure: scope of the token; null for https://cognitiveservices.azure.com/.default."""
+    foundry_url: BaseUrl | None = None
+    """Azure AI Foundry: the endpoint's address."""
+
+
+class Provider(Section):
+    """An upstream of one's own, or changes to a known provider: what is left out stays as it is there."""
+
+    slug: Slug
+    """Its name: a new one, or a known provider's."""
+    dialect: Slug | None = None
+    """Which provider module speaks to it; openai for most Whisper servers."""
+    base_url: BaseUrl | None = None
+    """Its address, version path included: http://127.0.0.1:9000/v1."""
+    auth: AuthScheme | None = None
+    """How the key travels: bearer, none or header:NAME."""
+    needs_content_length: Flag | None = None
+    """Whether it refuses chunked uploads; bodies of unknown length are then spooled first."""
+    max_upload_bytes: BytesOrNone = None
+    """Largest request body it takes; null for limits.max_upload_bytes. A number wins both ways."""
+    formats: FormatsOrAny | None = None
+    """File formats it takes: any, or a list; null for limits.formats or the provider's own."""
+
+
+class Config(Section):
+    """A routing config under a name, in Portkey's format."""
+
+    slug: Slug
+    """The name by which requests and keys choose it."""
+    config: Document = Field(repr=False)
+    """The config document."""
+
+
+class CustomHosts(Section):
+    """Hosts that a request may name for itself."""
+
+    allow: tuple[HttpOrigin, ...] = ()
+    """Origins allowed in x-portkey-custom-host. While the gateway listens on loopback, so is loopback."""
+
+
+class Limits(Section):
+    """What one request, and all of them together, may take."""
+
+    max_upload_bytes: Bytes = 26_214_400
+    """Largest request body, in bytes. With several targets the largest of theirs counts."""
+    max_in_flight: Count = 1000
+    """Requests at once; more are answered 503 with Retry-After."""
+    max_field_bytes: Annotated[int, *whole(1, 67_108_864)] = 262_144  # 64 MiB: fields are held in memory
+    """Largest form field besides the file, in bytes."""
+    max_parts: Annotated[int, *whole(1, 10_000)] = 64  # each part costs a parse of its headers
+    """Most parts in a form."""
+    formats: Formats = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "oga", "wav", "webm")
+    """File formats that OpenAI-like upstreams take."""
+
+
+class Timeouts(Section):
+    """How long to wait, in seconds; null waits for ever."""
+
+    connect: Timeout = 5.0
+    """To open a connection to an upstream."""
+    upload_idle: Timeout = 30.0
+    """Without a byte from the client, or with none accepted by the upstream."""
+    first_byte: Timeout = 600.0
+    """For the first byte of the reply, after the upload is complete."""
+    idle: Timeout = 120.0
+    """Between two chunks of the reply."""
+    total: Timeout = None
+    """For the whole request."""
+    header: Timeout = 15.0
+    """For a client's request head."""
+    keepalive: KeepAlive = 75.0
+    """Keeps an idle client connection: longer than the balancer in front does."""
+    upstream_keepalive: KeepAlive = 4.0
+    """Keeps an idle upstream connection: shorter than the usual server's 5 seconds."""
+
+
+class Replay(Section):
+    """What is kept of an upload while another attempt may need it again."""
+
+    memory: BytesOrZero = 262_144
+    """Bytes of each upload kept in memory; the rest goes to disk."""
+    per_request: BytesOrZero = 104_857_600
+    """Most bytes kept of one upload; beyond, it goes on without replay. 0 turns replay off."""
+    total: BytesOrZero = 2_147_483_648
+    """Most bytes kept of all uploads together."""
+    directory: Directory | None = None
+    """Where the files are; null for the system's temporary directory."""
+    encrypt: Flag = True
+    """Encrypts what goes to disk, with a key that lives in memory only."""
+
+
+class Records(Section):
+    """The record of each request."""
+
+    queue: Count = 10_000
+    """Records waiting to be written; then the oldest are dropped and counted."""
+    stdout: Flag = True
+    """Writes one JSON line per request to stdout."""
+    client: Flag = True
+    """Keeps the client's address."""
+
+
+class Drain(Section):
+    """The way out: on SIGTERM readiness turns 503, then requests in flight may finish."""
+
+    delay: Seconds = 5.0
+    """Seconds during which new requests are still served while balancers notice."""
+    timeout: Seconds = 300.0
+    """Seconds that requests in flight have to finish."""
+
+
+class Settings(Section):
+    """Settings of Audiogate: one value of this class is a request's view of them from start to end."""
+
+    listen: Address = Address("127.0.0.1", 8787)
+    """Where the gateway binds: HOST:PORT, [IPv6]:PORT or :PORT. Changes at a restart only."""
+    ops: Ops = Ops()
+    """The ops listener."""
+    auth: Auth = Auth()
+    """Who may call the gateway."""
+    virtual_keys: tuple[VirtualKey, ...] = ()
+    """Provider credentials by name."""
+    providers: tuple[Provider, ...] = ()
+    """Upstreams of one's own, or changes to known ones."""
+    configs: tuple[Config, ...] = ()
+    """Routing configs by name."""
+    default_config: Slug | None = None
+    """Slug of the config used when neither the request nor its key names one."""
+    custom_hosts: CustomHosts = CustomHosts()
+    """Hosts that a request may name for itself."""
+    limits: Limits = Limits()
+    """What requests may take."""
+    timeouts: Timeouts = Timeouts()
+    """How long to wait."""
+    replay: Replay = Replay()
+    """What is kept of uploads for another attempt."""
+    records: Records = Records()
+    """The record of each request."""
+    drain: Drain = Drain()
+    """The way out."""
+    workers: Annotated[int, *whole(1, 64)] = (
+        1  # processes: beyond the cores of one machine they only cost memory
+    )
+    """Worker processes. Changes at a restart only."""

@@ -1,0 +1,56 @@
+"""The settings for people to look at: everything but the secrets."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from proxy.settings.model import Settings
+
+HIDDEN: Final = "***"
+_SECRET_WORD: Final = re.compile(
+    r"(?:^|(?<!virtual)[_.-])(?:key|apikey|token|secret|password|passwd|authorization|credentials?|signature|sig|cookie)$|access_key",
+    re.IGNORECASE,
+)
+_USERINFO: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+_QUERY: Final = re.compile(r"([?&])([^=&#\s]{1,64})=([^&#\s]*)")
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """Return the settings as JSON values with every secret as ``***``.
+
+    Secrets of the models hide themselves; inside config documents they are known by their names, and in any
+    text by their place in a URL (user and password, query parameters with a secret's name).
+    """
+    view: dict[str, Any] = _scrub(settings.model_dump(mode="json"))
+    for config in view["configs"]:
+        config["config"] = _scrub_document(config["config"])
+    return view
+
+
+def _scrub(value: Any) -> Any:
+    """Hide what URLs in any text carry."""
+    if isinstance(value, dict):
+        return {key: _scrub(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_scrub(inner) for inner in value]
+    if isinstance(value, str):
+        return _QUERY.sub(_scrub_parameter, _USERINFO.sub(f"{HIDDEN}@", value))
+    return value
+
+
+def _scrub_parameter(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}={HIDDEN}" if _SECRET_WORD.search(found[2]) else found[0]
+
+
+def _scrub_document(value: Any) -> Any:
+    """Hide the values of keys that name a secret, at any depth."""
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN if inner is not None and _SECRET_WORD.search(key) else _scrub_document(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_scrub_document(inner) for inner in value]
+    return value
