@@ -88,6 +88,8 @@ class Gateway:
     def _collect(self, stream: Any, lines: list[str], may_read: threading.Event | None) -> None:
         if may_read:
             may_read.wait()
+        if stream.closed:  # by a test that plays a reader who goes away
+            return
         for line in stream:
             with self._changed:
                 lines.append(line.decode())
