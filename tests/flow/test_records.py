@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 NAMES = {
-    "id", "trace_id", "time", "route", "method", "status", "outcome", "error_code", "key_name", "config", "provider",
-    "model_requested", "model_used", "metadata", "attempts", "retry_count", "cache_status", "audio", "usage",
+    "id", "trace_id", "time", "route", "method", "status", "outcome", "error_code", "key_name", "config",
+    "provider", "model_requested", "model_used", "metadata", "attempts", "retry_count", "cache_status", "audio", "usage",
     "cost_usd", "cost_basis", "bytes_in", "bytes_out", "timing_ms", "response_format", "language", "stream",
     "transcript", "client", "user_agent", "replay",
 }
