@@ -1,0 +1,237 @@
+"""What is measured: one function per row of the table, each on a proxy that it starts for itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from benchmarks.processes import PeakMemory
+from benchmarks.programs import BenchError, Load
+from benchmarks.proxies import AUDIOGATE, BARE, DIRECT, NGINX, Proxy, Running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SMALL = 100_000  # bytes of a small upload's file: 6 s of Opus, or 3 s of 16 kHz PCM
+TINY = 4_000  # bytes where the cost per request is looked for, not that per byte
+LARGE = 25_000_000  # bytes of a large one: what OpenAI takes at most
+PACE = 5_000_000  # bytes per second of a slow upload, or a slow upstream
+SLOW_UPLOADS = 64
+PAUSE_MS = 100  # long beside any delay that is not buffering
+SETTLE_SECONDS = 1.0  # after start, until memory stands still
+RETRY = 'x-portkey-config: {"retry": {"attempts": 1}}'  # a second attempt is possible, so the upload is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How long to measure: enough for stable medians, or enough to see that all works."""
+
+    rounds: int
+    seconds: float  # of each CPU and throughput measurement
+    slow_bytes: int  # of each slow upload
+    repeats: int  # of what is measured one at a time
+
+    @classmethod
+    def full(cls) -> Scale:
+        """Return what the README's table is made with."""
+        return cls(rounds=3, seconds=2.0, slow_bytes=LARGE, repeats=10)
+
+    @classmethod
+    def quick(cls) -> Scale:
+        """Return one short round."""
+        return cls(rounds=1, seconds=1.0, slow_bytes=LARGE // 2, repeats=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where a measurement takes place: the proxy, the fake upstream's port, and the scale."""
+
+    proxy: Proxy
+    upstream: int
+    scale: Scale
+
+    def warm(self, running: Running) -> None:
+        """Send what makes lazy imports, connections and caches be there."""
+        running.load(Load(connections=SLOW_UPLOADS, requests=4 * SLOW_UPLOADS, file_bytes=TINY))
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most (or least) that Audiogate may show: its value, or its ratio to a peer's."""
+
+    limit: float
+    peer: str | None = None
+    at_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row: ``measure`` returns a number in ``unit`` for one proxy."""
+
+    name: str
+    title: str
+    unit: Literal["ms", "s", "MiB", "x"]
+    measure: Callable[[Bench], float]
+    budget: Budget
+    proxies: tuple[Proxy, ...] = (NGINX, BARE, AUDIOGATE)
+    digits: int = 2
+
+
+def first_byte(bench: Bench) -> float:
+    """Milliseconds from the client's first byte to the upstream's, while the client pauses after 64 KiB.
+
+    The median of each field order, of which the worse counts: with the file first, the model is yet to come.
+    """
+    paused = Load(requests=bench.scale.repeats, file_bytes=2 * SMALL, pause_after=65536, pause_ms=PAUSE_MS)
+    with bench.proxy.serving(bench.upstream) as running:
+        bench.warm(running)
+        orders = [running.load(paused), running.load(replace(paused, file_first=True))]
+    return max(_some(outcome.first_byte_ms) for outcome in orders)
+
+
+def cpu_per_small_request(bench: Bench) -> float:
+    """CPU milliseconds of the proxy per 100 KB upload, 32 at a time."""
+    with bench.proxy.serving(bench.upstream) as running:
+        bench.warm(running)
+        before = running.cpu_seconds()
+        outcome = running.load(Load(connections=32, seconds=bench.scale.seconds, file_bytes=SMALL))
+        return (running.cpu_seconds() - before) * 1000 / outcome.requests
+
+
+def cpu_per_gigabyte(bench: Bench) -> float:
+    """CPU seconds of the proxy per 10^9 bytes in uploads of 25 MB, 8 at a time."""
+    with bench.proxy.serving(bench.upstream) as running:
+        bench.warm(running)
+        before = running.cpu_seconds()
+        outcome = running.load(Load(connections=8, seconds=bench.scale.seconds, file_bytes=LARGE))
+        return (running.cpu_seconds() - before) * 1e9 / outcome.bytes
+
+
+def memory_slow_client(bench: Bench) -> float:
+    """MiB per upload in flight when 64 clients send 5 MB/s each: peak less idle."""
+    return _memory(bench, Load(pace=PACE))
+
+
+def memory_slow_upstream(bench: Bench) -> float:
+    """MiB per upload in flight when 64 clients send all they can and the upstream reads 5 MB/s from each."""
+    return _memory(bench, Load(headers=(f"x-bench-pace: {PACE}",)))
+
+
+def memory_replay(bench: Bench) -> float:
+    """MiB per upload in flight as with slow clients, when every upload is kept on disk for a retry."""
+    return _memory(bench, Load(pace=PACE, headers=(RETRY,)), replay="disk")
+
+
+def _memory(bench: Bench, load: Load, replay: str | None = None) -> float:
+    uploads = replace(
+        load, connections=SLOW_UPLOADS, requests=SLOW_UPLOADS, file_bytes=bench.scale.slow_bytes
+    )
+    with bench.proxy.serving(bench.upstream) as running:
+        bench.warm(running)
+        time.sleep(SETTLE_SECONDS)
+        idle = running.memory_mib()
+        with PeakMemory(running.pids) as peak:
+            running.load(uploads)
+        if replay:
+            _expect_replay(running.folder, replay)
+        return max(0.0, peak.mib - idle) / SLOW_UPLOADS
+
+
+def _expect_replay(folder: Path, replay: str) -> None:
+    """Make sure, by the gateway's own records, that uploads were kept: else the number means nothing."""
+    records = (folder / "audiogate.out").read_bytes().splitlines()[-SLOW_UPLOADS:]
+    kept = {json.loads(record).get("replay") for record in records}
+    if kept != {replay}:
+        raise BenchError(
+            f"uploads were to be kept for a second attempt ({replay}), but the records say {kept}"
+        )
+
+
+def added_latency(bench: Bench) -> float:
+    """Milliseconds that the proxy adds to the median of small requests, one at a time."""
+    one_at_a_time = Load(requests=100 * bench.scale.repeats, file_bytes=TINY)
+    direct = Bench(DIRECT, bench.upstream, bench.scale)
+    return _latency(bench, one_at_a_time) - _latency(direct, one_at_a_time)
+
+
+def _latency(bench: Bench, load: Load) -> float:
+    with bench.proxy.serving(bench.upstream) as running:
+        bench.warm(running)
+        return _some(running.load(load).latency_ms)
+
+
+def event_delay(bench: Bench) -> float:
+    """Milliseconds from the upstream's sending of an event to its arrival, median, one stream at a time."""
+    events = (
+        "x-bench-events: 100",
+        "x-bench-interval-us: 10000",
+    )  # an event every 10 ms: faster than any model speaks
+    streams = Load(requests=max(1, bench.scale.repeats // 5), file_bytes=TINY, stream=True, headers=events)
+    with bench.proxy.serving(bench.upstream) as running:
+        bench.warm(running)
+        return _some(running.load(streams).event_delay_ms)
+
+
+def idle_memory(bench: Bench) -> float:
+    """MiB of the whole proxy after start, before any request."""
+    with bench.proxy.serving(bench.upstream) as running:
+        time.sleep(SETTLE_SECONDS)
+        return running.memory_mib()
+
+
+def two_workers(bench: Bench) -> float:
+    """Requests per second of two workers against one, in requests so small that the load costs little."""
+    rates = []
+    for workers in (1, 2):
+        with bench.proxy.serving(bench.upstream, workers) as running:
+            bench.warm(running)
+            outcome = running.load(
+                Load(connections=SLOW_UPLOADS, seconds=bench.scale.seconds, file_bytes=TINY)
+            )
+            rates.append(outcome.requests / outcome.seconds)
+    return rates[1] / rates[0]
+
+
+def _some(value: float | None) -> float:
+    if value is None:
+        raise BenchError("the times that the fake upstream sends along did not reach the client")
+    return value
+
+
+WITH_DIRECT = (DIRECT, NGINX, BARE, AUDIOGATE)
+MEMORY = Budget(0.5)
+METRICS = (
+    Metric("first-byte", "first upstream byte after the client's", "ms", first_byte, Budget(2), WITH_DIRECT),
+    Metric(
+        "cpu-small",
+        "CPU per 100 KB request, 32 at a time",
+        "ms",
+        cpu_per_small_request,
+        Budget(1.5, "bare"),
+        digits=3,
+    ),
+    Metric("cpu-large", "CPU per GB at 25 MB, 8 at a time", "s", cpu_per_gigabyte, Budget(1.5, "nginx")),
+    Metric("memory", "memory per upload: 64 x 25 MB from slow clients", "MiB", memory_slow_client, MEMORY),
+    Metric(
+        "memory-stall",
+        "memory per upload: 64 x 25 MB to a slow upstream",
+        "MiB",
+        memory_slow_upstream,
+        MEMORY,
+    ),
+    Metric("memory-replay", "memory per upload: replay on disk", "MiB", memory_replay, MEMORY, (AUDIOGATE,)),
+    Metric("latency", "added latency p50, one small request at a time", "ms", added_latency, Budget(0.5)),
+    Metric("sse", "SSE event delay p50", "ms", event_delay, Budget(0.4), WITH_DIRECT),
+    Metric("idle", "idle memory", "MiB", idle_memory, Budget(80), digits=0),
+    Metric(
+        "workers",
+        "two workers against one, requests per second",
+        "x",
+        two_workers,
+        Budget(1.7, at_least=True),
+        (BARE, AUDIOGATE),
+    ),
+)
