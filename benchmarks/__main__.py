@@ -4,42 +4,82 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.metrics import METRICS, Bench, Metric, Scale
 from benchmarks.programs import BenchError, fake_upstream
 from benchmarks.proxies import PROXIES, Proxy
-from benchmarks.report import Results, document, machine, missed, number, table
+from benchmarks.report import Results, document, machine, missed, shown, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is to be measured, on what, how long; and the results so far."""
+
+    metrics: Sequence[Metric]
+    proxies: Sequence[Proxy]
+    scale: Scale
+    profiles: Path | None
+    results: Results
+
+    def round(self, number: int, upstream: int) -> None:
+        """Measure every metric on every proxy once, in an order that turns: drift favours nobody."""
+        turn = number % max(1, len(self.proxies))
+        for metric in self.metrics:
+            for proxy in (*self.proxies[turn:], *self.proxies[:turn]):
+                if proxy in metric.proxies:
+                    said = self.measure(metric, proxy, upstream)
+                    say(f"round {number + 1}/{self.scale.rounds}  {metric.name:14} {proxy.name:10} {said}")
+
+    def measure(self, metric: Metric, proxy: Proxy, upstream: int) -> str:
+        """Fill one cell by one more round, unless it has failed before; say what came of it."""
+        cell = self.results.cell(metric, proxy)
+        if cell.error is None:
+            svg = (
+                self.profiles / f"{metric.name}-{proxy.name}.svg" if self.profiles and proxy.python else None
+            )
+            try:
+                cell.rounds.append(metric.measure(Bench(proxy, upstream, self.scale, svg)))
+            except BenchError as error:
+                cell.error = str(error)
+        return f"failed: {cell.error}" if cell.error else shown(cell.rounds[-1], metric)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is asked for; 0 when all could be measured and, with ``--check``, every budget was met."""
     options = parse(argv)
     signal.signal(signal.SIGTERM, _leave)  # so that whatever was started ends with us
-    metrics = [metric for metric in METRICS if not options.only or metric.name in options.only]
-    scale = Scale.quick() if options.quick else Scale.full()
     results, began = Results(), time.monotonic()
-    proxies = available([proxy for proxy in PROXIES if proxy.name in options.proxies], results)
+    if options.profile:
+        options.profile.mkdir(parents=True, exist_ok=True)
+    run = Run(
+        metrics=[metric for metric in METRICS if not options.only or metric.name in options.only],
+        proxies=available([proxy for proxy in PROXIES if proxy.name in options.proxies], results),
+        scale=Scale.quick() if options.quick else Scale.full(),
+        profiles=options.profile,
+        results=results,
+    )
     with fake_upstream() as upstream:
-        for round_number in range(scale.rounds):
-            one_round(metrics, proxies, upstream, scale, round_number, results)
-    seconds = time.monotonic() - began
-    print(table(metrics, proxies, results))
-    print(f"\n{machine()}. Medians of {scale.rounds} rounds on loopback, {seconds:.0f} s in all.")
+        for number in range(run.scale.rounds):
+            run.round(number, upstream)
+    say("")
+    print(table(run.metrics, run.proxies, results))
+    taken = "One quick round" if options.quick else f"Medians of {run.scale.rounds} rounds"
+    print(f"\n{machine()}. {taken} on loopback, {time.monotonic() - began:.0f} s in all.")
     if options.json:
-        text = json.dumps(document(metrics, results), indent=2, ensure_ascii=False)
+        text = json.dumps(document(run.metrics, results), indent=2, ensure_ascii=False)
         options.json.write_text(text + "\n")
     failed = any(cell.error for cell in results.cells.values())
-    return 1 if failed or (options.check and missed(metrics, results)) else 0
+    return 1 if failed or (options.check and missed(run.metrics, results)) else 0
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -61,6 +101,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f"some of: {', '.join(proxy.name for proxy in PROXIES)}",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to a file, too")
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FOLDER",
+        help="write a flame graph of each measurement there, by py-spy",
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 when a budget is missed")
     return parser.parse_args(argv)
 
@@ -72,30 +118,6 @@ def available(proxies: Sequence[Proxy], results: Results) -> list[Proxy]:
             results.skipped[proxy.name] = reason
             say(f"{proxy.name} is skipped: {reason}")
     return [proxy for proxy in proxies if proxy.name not in results.skipped]
-
-
-def one_round(
-    metrics: Sequence[Metric],
-    proxies: Sequence[Proxy],
-    upstream: int,
-    scale: Scale,
-    round_number: int,
-    results: Results,
-) -> None:
-    """Measure every metric on every proxy once; the order turns with each round, so drift favours nobody."""
-    turn = round_number % max(1, len(proxies))
-    for metric in metrics:
-        for proxy in (*proxies[turn:], *proxies[:turn]):
-            cell = results.cell(metric, proxy) if proxy in metric.proxies else None
-            if cell is None or cell.error:
-                continue
-            try:
-                cell.rounds.append(metric.measure(Bench(proxy, upstream, scale)))
-                shown = number(cell.rounds[-1], metric)
-            except BenchError as error:
-                cell.error = str(error)
-                shown = f"failed: {error}"
-            say(f"round {round_number + 1}/{scale.rounds}  {metric.name:14} {proxy.name:10} {shown}")
 
 
 def say(line: str) -> None:
@@ -110,7 +132,6 @@ def _leave(_signal: int, _frame: FrameType | None) -> None:
 if __name__ == "__main__":
     if not sys.platform.startswith("linux"):
         sys.exit("the benchmarks read /proc: they need Linux")
-    os.chdir(Path(__file__).parent.parent)
     try:
         sys.exit(main())
     except BenchError as problem:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from benchmarks.processes import PeakMemory
+from benchmarks.profiling import sampled
 from benchmarks.programs import BenchError, Load
 from benchmarks.proxies import AUDIOGATE, BARE, DIRECT, NGINX, Proxy, Running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SMALL = 100_000  # bytes of a small upload's file: 6 s of Opus, or 3 s of 16 kHz PCM
@@ -47,15 +50,21 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where a measurement takes place: the proxy, the fake upstream's port, and the scale."""
+    """Where a measurement takes place: proxy, fake upstream's port, scale, and the flame graph's file."""
 
     proxy: Proxy
     upstream: int
     scale: Scale
 
-    def warm(self, running: Running) -> None:
-        """Send what makes lazy imports, connections and caches be there."""
-        running.load(Load(connections=SLOW_UPLOADS, requests=4 * SLOW_UPLOADS, file_bytes=TINY))
+    profile: Path | None = None
+
+    @contextmanager
+    def serving(self, workers: int = 1) -> Iterator[Running]:
+        """Start the proxy and send what makes its lazy imports, connections and caches be there."""
+        with self.proxy.serving(self.upstream, workers) as running:
+            running.load(Load(connections=SLOW_UPLOADS, requests=4 * SLOW_UPLOADS, file_bytes=TINY))
+            with sampled(running.pids[0], self.profile) if self.profile else nullcontext():
+                yield running
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ class Metric:
     title: str
     unit: Literal["ms", "s", "MiB", "x"]
     measure: Callable[[Bench], float]
-    budget: Budget
+    budget: Budget | None = None
     proxies: tuple[Proxy, ...] = (NGINX, BARE, AUDIOGATE)
     digits: int = 2
 
@@ -86,27 +95,25 @@ def first_byte(bench: Bench) -> float:
     The median of each field order, of which the worse counts: with the file first, the model is yet to come.
     """
     paused = Load(requests=bench.scale.repeats, file_bytes=2 * SMALL, pause_after=65536, pause_ms=PAUSE_MS)
-    with bench.proxy.serving(bench.upstream) as running:
-        bench.warm(running)
+    with bench.serving() as running:
         orders = [running.load(paused), running.load(replace(paused, file_first=True))]
     return max(_some(outcome.first_byte_ms) for outcome in orders)
 
 
 def cpu_per_small_request(bench: Bench) -> float:
     """CPU milliseconds of the proxy per 100 KB upload, 32 at a time."""
-    with bench.proxy.serving(bench.upstream) as running:
-        bench.warm(running)
+    with bench.serving() as running:
         before = running.cpu_seconds()
         outcome = running.load(Load(connections=32, seconds=bench.scale.seconds, file_bytes=SMALL))
         return (running.cpu_seconds() - before) * 1000 / outcome.requests
 
 
-def cpu_per_gigabyte(bench: Bench) -> float:
-    """CPU seconds of the proxy per 10^9 bytes in uploads of 25 MB, 8 at a time."""
-    with bench.proxy.serving(bench.upstream) as running:
-        bench.warm(running)
+def cpu_per_gigabyte(bench: Bench, chunk: int = 0) -> float:
+    """CPU seconds of the proxy per 10^9 bytes in uploads of 25 MB, 8 at a time; chunk 0: Content-Length."""
+    with bench.serving() as running:
         before = running.cpu_seconds()
-        outcome = running.load(Load(connections=8, seconds=bench.scale.seconds, file_bytes=LARGE))
+        load = Load(connections=8, seconds=bench.scale.seconds, file_bytes=LARGE, chunk=chunk)
+        outcome = running.load(load)
         return (running.cpu_seconds() - before) * 1e9 / outcome.bytes
 
 
@@ -129,8 +136,7 @@ def _memory(bench: Bench, load: Load, replay: str | None = None) -> float:
     uploads = replace(
         load, connections=SLOW_UPLOADS, requests=SLOW_UPLOADS, file_bytes=bench.scale.slow_bytes
     )
-    with bench.proxy.serving(bench.upstream) as running:
-        bench.warm(running)
+    with bench.serving() as running:
         time.sleep(SETTLE_SECONDS)
         idle = running.memory_mib()
         with PeakMemory(running.pids) as peak:
@@ -158,8 +164,7 @@ def added_latency(bench: Bench) -> float:
 
 
 def _latency(bench: Bench, load: Load) -> float:
-    with bench.proxy.serving(bench.upstream) as running:
-        bench.warm(running)
+    with bench.serving() as running:
         return _some(running.load(load).latency_ms)
 
 
@@ -170,8 +175,7 @@ def event_delay(bench: Bench) -> float:
         "x-bench-interval-us: 10000",
     )  # an event every 10 ms: faster than any model speaks
     streams = Load(requests=max(1, bench.scale.repeats // 5), file_bytes=TINY, stream=True, headers=events)
-    with bench.proxy.serving(bench.upstream) as running:
-        bench.warm(running)
+    with bench.serving() as running:
         return _some(running.load(streams).event_delay_ms)
 
 
@@ -186,8 +190,7 @@ def two_workers(bench: Bench) -> float:
     """Requests per second of two workers against one, in requests so small that the load costs little."""
     rates = []
     for workers in (1, 2):
-        with bench.proxy.serving(bench.upstream, workers) as running:
-            bench.warm(running)
+        with bench.serving(workers) as running:
             outcome = running.load(
                 Load(connections=SLOW_UPLOADS, seconds=bench.scale.seconds, file_bytes=TINY)
             )
@@ -214,6 +217,7 @@ METRICS = (
         digits=3,
     ),
     Metric("cpu-large", "CPU per GB at 25 MB, 8 at a time", "s", cpu_per_gigabyte, Budget(1.5, "nginx")),
+    Metric("cpu-chunked", "the same in chunks of 64 KiB", "s", partial(cpu_per_gigabyte, chunk=65536)),
     Metric("memory", "memory per upload: 64 x 25 MB from slow clients", "MiB", memory_slow_client, MEMORY),
     Metric(
         "memory-stall",

@@ -95,6 +95,7 @@ class Proxy:
     name: str
     start: Callable[[int, int, Path], AbstractContextManager[Running]]  # upstream's port, workers, folder
     missing: Callable[[], str | None] = lambda: None
+    python: bool = False
 
     @contextmanager
     def serving(self, upstream: int, workers: int = 1) -> Iterator[Running]:
@@ -214,6 +215,6 @@ def _nginx_missing() -> str | None:
 
 DIRECT = Proxy("direct", start_direct)
 NGINX = Proxy("nginx", start_nginx, _nginx_missing)
-BARE = Proxy("bare", start_bare)
-AUDIOGATE = Proxy("audiogate", start_audiogate)
+BARE = Proxy("bare", start_bare, python=True)
+AUDIOGATE = Proxy("audiogate", start_audiogate, python=True)
 PROXIES = (DIRECT, NGINX, BARE, AUDIOGATE)

@@ -54,23 +54,23 @@ class Results:
 class Verdict:
     """Audiogate's value held against its budget."""
 
-    shown: str  # the value as the budget counts it: itself, or "1.32 x bare"
+    ratio: str  # "1.32 x bare", or nothing when the budget is not a ratio
     met: bool
 
 
 def judge(metric: Metric, results: Results) -> Verdict | None:
-    """Hold Audiogate against the metric's budget; None when it, or the peer of a ratio, was not measured."""
+    """Hold Audiogate against the metric's budget; None without one, or when a value for it is missing."""
     value, budget = results.median(metric, AUDIOGATE.name), metric.budget
-    if value is None:
+    if value is None or budget is None:
         return None
-    shown = number(value, metric)
+    ratio = ""
     if budget.peer is not None:
         peer = results.median(metric, budget.peer)
         if not peer:
             return None
         value /= peer
-        shown = f"{value:.2f} x {budget.peer}"
-    return Verdict(shown, value >= budget.limit if budget.at_least else value <= budget.limit)
+        ratio = f"{value:.2f} x {budget.peer}"
+    return Verdict(ratio, value >= budget.limit if budget.at_least else value <= budget.limit)
 
 
 def missed(metrics: Iterable[Metric], results: Results) -> list[Metric]:
@@ -78,7 +78,7 @@ def missed(metrics: Iterable[Metric], results: Results) -> list[Metric]:
     return [metric for metric in metrics if (verdict := judge(metric, results)) and not verdict.met]
 
 
-def number(value: float, metric: Metric) -> str:
+def shown(value: float, metric: Metric) -> str:
     """Write a value with the metric's unit."""
     return f"{value:.{metric.digits}f} {metric.unit}"
 
@@ -88,19 +88,21 @@ def table(metrics: Sequence[Metric], proxies: Sequence[Proxy], results: Results)
     rows = [["", *(proxy.name for proxy in proxies), "budget", ""]]
     rows.append(["---", *("--:" for _ in proxies), "--:", "---"])
     for metric in metrics:
-        values = [_shown(metric, proxy, results) for proxy in proxies]
+        values = [_value(metric, proxy, results) for proxy in proxies]
         rows.append([metric.title, *values, _budget(metric), _mark(metric, results)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _shown(metric: Metric, proxy: Proxy, results: Results) -> str:
+def _value(metric: Metric, proxy: Proxy, results: Results) -> str:
     cell = results.cells.get((metric.name, proxy.name))
     if cell is None:
         return ""
-    return "failed" if cell.median is None else number(cell.median, metric)
+    return "failed" if cell.median is None else shown(cell.median, metric)
 
 
 def _budget(metric: Metric) -> str:
+    if metric.budget is None:
+        return ""
     sign = "≥" if metric.budget.at_least else "≤"
     if metric.budget.peer:
         return f"{sign} {metric.budget.limit:g} x {metric.budget.peer}"
@@ -111,7 +113,7 @@ def _mark(metric: Metric, results: Results) -> str:
     verdict = judge(metric, results)
     if verdict is None:
         return ""
-    return f"{'✓' if verdict.met else '✗'} {verdict.shown if metric.budget.peer else ''}".strip()
+    return f"{'✓' if verdict.met else '✗'} {verdict.ratio}".strip()
 
 
 def machine() -> str:
@@ -154,6 +156,11 @@ def document(metrics: Sequence[Metric], results: Results) -> dict[str, Any]:
             "unit": metric.unit,
             "budget": _budget(metric),
             "met": None if verdict is None else verdict.met,
+            "errors": {
+                proxy: cell.error
+                for (name, proxy), cell in results.cells.items()
+                if name == metric.name and cell.error
+            },
             "rounds": {
                 proxy: cell.rounds for (name, proxy), cell in results.cells.items() if name == metric.name
             },
