@@ -2,23 +2,25 @@
 
 A file is streamed from disk as it is sent, with its length known beforehand, so memory does not grow with it.
 A server may answer before the upload is over (a wrong key, a file too large); the answer is then shown and
-the rest is not sent.
+the rest is not sent. That is why the standard library's blocking client is used, in a thread: asyncio closes
+a connection whose peer has reset it without reading what had arrived, and the answer would be lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import http.client
 import mimetypes
-import os
 import secrets
+import select
 import socket
+import ssl
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, TextIO
 
-import aiohttp
 import orjson
 from tqdm import tqdm
 from yarl import URL
@@ -26,7 +28,8 @@ from yarl import URL
 from proxy import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 DEFAULT_URL: Final = "http://127.0.0.1:8787"
 DEFAULT_MODEL: Final = "gpt-transcribe"  # OpenAI's other transcription models shut down on 2027-02-26
@@ -54,6 +57,16 @@ class _Job:
     fields: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What the server answered: status line, Location (empty when there is none) and the whole body."""
+
+    status: int
+    reason: str
+    location: str
+    content: bytes
+
+
 async def transcribe(
     files: Iterable[str | os.PathLike[str]],
     *,
@@ -77,43 +90,84 @@ async def transcribe(
     fields = tuple((name, value) for name, value in (("model", model), ("response_format", fmt)) if value)
     bar_on = stderr if progress and stderr.isatty() else None
     failures = 0
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        for path in map(Path, files):
-            try:
-                endpoint, server = _endpoint(url, "translations" if translate else "transcriptions")
-                job = _Job(endpoint, server, _headers(api_key, provider), fields)
-                reply = await _exchange(session, job, path, bar_on)
-                stdout.write(_transcript(reply, path, fmt))
-                stdout.flush()
-            except TranscriptionFailed as error:
-                failures += 1
-                print(_one_line(str(error)), file=stderr)
+    for path in map(Path, files):
+        try:
+            endpoint, server = _endpoint(url, "translations" if translate else "transcriptions")
+            job = _Job(endpoint, server, _headers(api_key, provider), fields)
+            reply = await _transcribe_file(job, path, bar_on)
+            stdout.write(_transcript(reply, path, fmt))
+            stdout.flush()
+        except TranscriptionFailed as error:
+            failures += 1
+            print(_one_line(str(error)), file=stderr)
     return 1 if failures else 0
 
 
-async def _exchange(session: aiohttp.ClientSession, job: _Job, path: Path, bar_on: TextIO | None) -> bytes:
+async def _transcribe_file(job: _Job, path: Path, bar_on: TextIO | None) -> bytes:
     """Send one file; return the body of a good reply or raise :class:`TranscriptionFailed`."""
+    connection = _connection(job.url)
     with _opened(path) as (file, size), _progress_bar(path, size, bar_on) as advance:
-        upload = _Upload(job.fields, path.name, file, size, advance)
-        headers = {**job.headers, **upload.headers}
+        upload = _Upload(job.fields, path, file, size, advance)
         try:
-            async with (
-                asyncio.timeout(_UPLOAD_SECONDS) as patience,
-                session.post(
-                    job.url, data=upload.chunks(patience), headers=headers, allow_redirects=False
-                ) as reply,
-            ):
-                content = await _read_bounded(reply, patience)
-        except TimeoutError:
-            raise TranscriptionFailed(f"cannot reach {job.server}: it went silent") from None
-        except aiohttp.ClientError as error:
-            if upload.shrank:  # aiohttp wraps what the body raises; the cause is here, not at the server
-                raise TranscriptionFailed(f"{path}: the file became shorter while it was sent") from None
+            await asyncio.to_thread(connection.connect)
+            with _severed(connection.sock) as sock:
+                reply = await asyncio.to_thread(_exchange, connection, sock, job, upload)
+        except (OSError, http.client.HTTPException) as error:
             raise TranscriptionFailed(f"cannot reach {job.server}: {_reason(error)}") from error
-    if not reply.ok or reply.status >= 300:
-        raise TranscriptionFailed(f"{path.name}: {_refusal(reply, content)}")
-    return content
+        finally:
+            connection.close()
+    if not 200 <= reply.status < 300:
+        raise TranscriptionFailed(f"{path.name}: {_refusal(reply)}")
+    return reply.content
+
+
+def _connection(url: URL) -> http.client.HTTPConnection:
+    host, port = url.raw_host or "", url.port
+    if url.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=_CONNECT_SECONDS)
+    return http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS)
+
+
+@contextmanager
+def _severed(sock: socket.socket) -> Iterator[socket.socket]:
+    """Cut the connection at the end, so that a thread still waiting on it wakes when the caller is interrupted."""
+    try:
+        yield sock
+    finally:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def _exchange(connection: http.client.HTTPConnection, sock: socket.socket, job: _Job, upload: _Upload) -> _Reply:
+    """Send the form and read the reply, whenever it comes; runs in a thread."""
+    sock.settimeout(_UPLOAD_SECONDS)
+    connection.putrequest("POST", job.url.raw_path_qs)
+    for name, value in (job.headers | upload.headers).items():
+        connection.putheader(name, value)
+    try:
+        connection.endheaders()
+        for chunk in upload.chunks():
+            if _answered(sock):
+                break
+            connection.send(chunk)
+    except TimeoutError:
+        if not _answered(sock):
+            raise
+    except OSError:
+        pass  # the server has closed; what it said before that can still be read
+    sock.settimeout(_REPLY_SECONDS)
+    with connection.getresponse() as response:
+        content = response.read(_MAX_REPLY_BYTES + 1)
+        if len(content) > _MAX_REPLY_BYTES:
+            raise TranscriptionFailed(f"the reply is longer than {_MAX_REPLY_BYTES} bytes")
+        if response.length:
+            raise http.client.IncompleteRead(content, response.length)
+        return _Reply(response.status, response.reason, response.headers.get("Location", ""), content)
+
+
+def _answered(sock: socket.socket) -> bool:
+    """Tell whether a reply has begun. Over TLS nobody can: a readable socket may hold only a session ticket."""
+    return not isinstance(sock, ssl.SSLSocket) and bool(select.select([sock], [], [], 0)[0])
 
 
 class _Upload:
@@ -122,7 +176,7 @@ class _Upload:
     def __init__(
         self,
         fields: Sequence[tuple[str, str]],
-        name: str,
+        path: Path,
         file: IO[bytes],
         size: int,
         advance: Callable[[int], object],
@@ -132,47 +186,40 @@ class _Upload:
             f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
             for field, value in fields
         ]
-        media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         parts.append(
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(name)}"\r\n'
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(path.name)}"\r\n'
             f"Content-Type: {media_type}\r\n\r\n"
         )
         self._head = "".join(parts).encode("utf-8", "replace")
         self._tail = f"\r\n--{boundary}--\r\n".encode()
-        self._file, self._size, self._advance = file, size, advance
-        self.shrank = False
+        self._path, self._file, self._size, self._advance = path, file, size, advance
         self.headers = {
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Content-Length": str(len(self._head) + size + len(self._tail)),
         }
 
-    async def chunks(self, patience: asyncio.Timeout) -> AsyncIterator[bytes]:
-        """Yield exactly Content-Length bytes, and put ``patience`` off whenever the server has taken some."""
+    def chunks(self) -> Iterator[bytes]:
+        """Yield exactly Content-Length bytes; raise :class:`TranscriptionFailed` when the file cannot give them."""
         yield self._head
         left = self._size  # what the file gains while it is sent is not sent
         while left:
-            # A server that refuses early may close at once. Two turns of the event loop let its answer be
-            # read before the next write meets the closed connection and hides it.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            _put_off(patience, _UPLOAD_SECONDS)
-            chunk = self._file.read(min(_CHUNK_BYTES, left))
+            try:
+                chunk = self._file.read(min(_CHUNK_BYTES, left))
+            except OSError as error:
+                raise TranscriptionFailed(f"{self._path}: {error.strerror}") from error
             if not chunk:
-                self.shrank = True
-                raise EOFError
+                raise TranscriptionFailed(f"{self._path}: the file became shorter while it was sent")
             left -= len(chunk)
             yield chunk
             self._advance(len(chunk))
-        _put_off(patience, _REPLY_SECONDS)
         yield self._tail
 
 
 def _endpoint(url: str, task: str) -> tuple[URL, str]:
     """Return the URL to post to, and the server's for messages; neither holds a user name or password."""
     try:
-        base = (
-            URL(url if "://" in url else f"http://{url}").with_user(None).with_query(None).with_fragment(None)
-        )
+        base = URL(url if "://" in url else f"http://{url}").with_user(None).with_query(None).with_fragment(None)
     except ValueError as error:
         raise TranscriptionFailed(f"cannot reach {url}: not a valid URL") from error
     if base.scheme not in {"http", "https"} or not base.host:
@@ -230,21 +277,6 @@ def _progress_bar(path: Path, size: int, bar_on: TextIO | None) -> Iterator[Call
         yield bar.update
 
 
-async def _read_bounded(reply: aiohttp.ClientResponse, patience: asyncio.Timeout) -> bytes:
-    content = bytearray()
-    _put_off(patience, _REPLY_SECONDS)
-    async for chunk in reply.content.iter_any():
-        content += chunk
-        _put_off(patience, _REPLY_SECONDS)
-        if len(content) > _MAX_REPLY_BYTES:
-            raise TranscriptionFailed(f"the reply is longer than {_MAX_REPLY_BYTES} bytes")
-    return bytes(content)
-
-
-def _put_off(patience: asyncio.Timeout, seconds: float) -> None:
-    patience.reschedule(asyncio.get_running_loop().time() + seconds)
-
-
 def _transcript(reply: bytes, path: Path, fmt: str | None) -> str:
     """Return what goes to stdout, ending in a newline."""
     if fmt in {None, "json"}:
@@ -256,15 +288,15 @@ def _transcript(reply: bytes, path: Path, fmt: str | None) -> str:
     return text if text.endswith("\n") else text + "\n"
 
 
-def _refusal(reply: aiohttp.ClientResponse, content: bytes) -> str:
+def _refusal(reply: _Reply) -> str:
     """Return the server's own message: OpenAI's shape first, then the shapes of other speech servers."""
-    if 300 <= reply.status < 400:
-        return f"the server redirects to {reply.headers.get('Location', 'nowhere')}: use that URL"
+    if 300 <= reply.status < 400 and reply.location:
+        return f"the server redirects to {reply.location}: use that URL"
     for keys in (("error", "message"), ("message",), ("error",), ("detail",), ("err_msg",)):
-        message = _json_at(content, *keys)
+        message = _json_at(reply.content, *keys)
         if message:
             return message
-    return f"HTTP {reply.status} {reply.reason or ''}"
+    return f"HTTP {reply.status} {reply.reason}"
 
 
 def _json_at(content: bytes, *keys: str) -> str | None:
@@ -278,20 +310,19 @@ def _json_at(content: bytes, *keys: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _reason(error: aiohttp.ClientError) -> str:
+def _reason(error: OSError | http.client.HTTPException) -> str:
     """Say in a few words why there was no reply."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        cause = error.os_error
-        if isinstance(cause, socket.gaierror) or cause.errno is None:
-            return cause.strerror or str(cause)
-        return os.strerror(cause.errno)
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "it closed the connection without an answer"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "its answer broke off"
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno)
-    return str(error) or type(error).__name__
+    match error:
+        case TimeoutError():
+            return "it did not answer in time"
+        case http.client.RemoteDisconnected():
+            return "it closed the connection without an answer"
+        case http.client.IncompleteRead():
+            return "its answer broke off"
+        case http.client.HTTPException():
+            return "it does not speak HTTP"
+        case _:
+            return error.strerror or str(error)
 
 
 def _one_line(message: str) -> str:

@@ -40,9 +40,7 @@ _AGREEMENT_SLICES: Final = round(
     0.5 / SLICE_SECONDS
 )  # half a second without a change: fewer revisions than one word in 100
 _WRITE_SECONDS: Final = 30.0  # a client that takes no event for this long has gone, and holds a recogniser
-_CLIENT_BYTES: Final = (
-    65_536  # aiohttp's own limit for bodies it reads whole, which the engine never asks for
-)
+_CLIENT_BYTES: Final = 65_536  # aiohttp's own limit for bodies it reads whole, which the engine never asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +49,7 @@ class Limits:
 
     max_body_bytes: int = 26_214_400  # OpenAI's 25 MiB
     max_seconds: float = 900.0  # a quarter of an hour: 29 MB of samples, about four minutes of work
-    recognisers: int = (
-        2  # pocketsphinx holds the interpreter lock: a second one only keeps short files from waiting
-    )
+    recognisers: int = 2  # pocketsphinx holds the interpreter lock: a second one only keeps short files from waiting
     waiting: int = 8  # uploads held in memory while they wait: 8 x 25 MiB
 
 
@@ -101,9 +97,7 @@ async def _answer(request: web.Request, *, task: str) -> web.StreamResponse:
         upload = await read_upload(request, max_bytes=limits.max_body_bytes)
         options = parse_options(upload.fields)
         if upload.audio is None:
-            raise EngineError(
-                "Missing required parameter: 'file'.", param="file", code="missing_required_parameter"
-            )
+            raise EngineError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
         pcm = await bench.run(decode, upload.audio, max_seconds=limits.max_seconds)
         async with bench.recogniser() as recogniser:
             if options.stream:

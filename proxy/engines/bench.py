@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_QUEUE_SECONDS: Final = (
-    300.0  # a client waits no longer than this for a recogniser: many have given up by then
-)
+_QUEUE_SECONDS: Final = 300.0  # a client waits no longer than this for a recogniser: many have given up by then
 _RETRY_AFTER_SECONDS: Final = 5  # about the time that one short recording takes
 
 

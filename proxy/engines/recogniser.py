@@ -25,9 +25,7 @@ UTTERANCE_SECONDS: Final = 15  # the final passes over an utterance hold it for 
 
 _FRAMES_PER_SECOND: Final = 100  # pocketsphinx counts time in frames of 10 ms
 _SLICE_BYTES: Final = int(SLICE_SECONDS * BYTES_PER_SECOND)
-_MAX_STATES: Final = (
-    3000  # HMM states kept per frame: a quarter faster than the default 30000 with the same words
-)
+_MAX_STATES: Final = 3000  # HMM states kept per frame: a quarter faster than the default 30000 with the same words
 _VARIANT: Final = re.compile(r"\(\d+\)$")  # the dictionary numbers other pronunciations: "to(2)"
 _NOT_WORDS: Final = ("<", "[", "+")  # <s>, <sil>, [NOISE], ++COUGH++
 
@@ -82,9 +80,7 @@ class Recogniser:
                 if not speech:
                     start = max(start, endpointer.speech_start)
                 speech += heard
-            if speech and (
-                last or not endpointer.in_speech or len(speech) >= UTTERANCE_SECONDS * BYTES_PER_SECOND
-            ):
+            if speech and (last or not endpointer.in_speech or len(speech) >= UTTERANCE_SECONDS * BYTES_PER_SECOND):
                 yield start, bytes(speech)
                 start += len(speech) / BYTES_PER_SECOND
                 speech.clear()

@@ -40,9 +40,7 @@ class RunningEngine:
         await self._runner.cleanup()
 
 
-async def serve(
-    host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, limits: Limits | None = None
-) -> RunningEngine:
+async def serve(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, limits: Limits | None = None) -> RunningEngine:
     """Load the model and listen; port 0 takes a free one. Nothing is printed.
 
     Raises :class:`proxy.engines.MissingExtraError` without the ``local`` extra, OSError when the address is

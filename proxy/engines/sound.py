@@ -60,15 +60,12 @@ def decode(audio: bytes, *, max_seconds: float) -> bytes:
     miniaudio = load_miniaudio()
     pcm = bytearray()
     try:
-        blocks = miniaudio.stream_memory(
-            audio, nchannels=1, sample_rate=SAMPLE_RATE, frames_to_read=_BLOCK_FRAMES
-        )
+        blocks = miniaudio.stream_memory(audio, nchannels=1, sample_rate=SAMPLE_RATE, frames_to_read=_BLOCK_FRAMES)
         for block in blocks:
             pcm += block.tobytes()
             if len(pcm) > max_seconds * BYTES_PER_SECOND:
                 raise EngineError(
-                    f"audio duration is longer than {max_seconds:g} seconds which is the maximum"
-                    " for this model",
+                    f"audio duration is longer than {max_seconds:g} seconds which is the maximum for this model",
                     code="invalid_value",
                 )
     except miniaudio.MiniaudioError as error:

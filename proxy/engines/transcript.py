@@ -158,9 +158,7 @@ def _breaks(run: list[Word], word: Word) -> bool:
 
 
 def _logprob(word: Word) -> float:
-    return math.log(
-        max(word.probability, 1e-10)
-    )  # the recogniser rounds tiny beliefs to 0, which has no logarithm
+    return math.log(max(word.probability, 1e-10))  # the recogniser rounds tiny beliefs to 0, which has no logarithm
 
 
 def _clock(seconds: float, point: str) -> str:

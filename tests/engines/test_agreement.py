@@ -15,9 +15,7 @@ def words(text: str) -> tuple[Word, ...]:
 
 def test_a_word_is_confirmed_when_the_last_hypotheses_agree_on_it() -> None:
     agreement = Agreement(window=3)
-    said = [
-        join(agreement.feed(words(text))) for text in ("go", "golf", "go for", "go for", "go forward", "go")
-    ]
+    said = [join(agreement.feed(words(text))) for text in ("go", "golf", "go for", "go for", "go forward", "go")]
     assert said == ["", "", "", "", "go", ""]
     assert join(agreement.close(words("go forward ten"))) == "forward ten"
 
@@ -43,9 +41,7 @@ hypotheses = st.lists(st.lists(st.sampled_from("abc"), max_size=5), max_size=12)
 
 
 @given(heard=hypotheses, window=st.integers(1, 4))
-def test_words_confirmed_and_then_borne_out_add_up_to_the_final_text(
-    heard: list[list[str]], window: int
-) -> None:
+def test_words_confirmed_and_then_borne_out_add_up_to_the_final_text(heard: list[list[str]], window: int) -> None:
     agreement = Agreement(window)
     said: list[Word] = []
     for hypothesis in heard:

@@ -44,9 +44,7 @@ async def test_an_address_in_use_is_an_oserror_and_leaves_nothing_behind() -> No
 
 
 @pytest.mark.parametrize("package", ["pocketsphinx", "miniaudio"])
-async def test_without_the_extra_it_says_what_to_install(
-    package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_the_extra_it_says_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"{package}.*pip install 'audiogate\[local\]'"):
         await serve(port=0)

@@ -61,9 +61,7 @@ def test_other_rates_and_channels_become_16_khz_mono() -> None:
     ["raw.aac", "opus.ogg", "chained.ogg", "opus.webm", "live.webm", "faststart.m4a", "fragmented.mp4"],
 )
 def test_another_container_gets_openais_format_error(name: str) -> None:
-    with pytest.raises(
-        EngineError, match=r"^Invalid file format\. Supported formats: \['flac', 'mp3'"
-    ) as caught:
+    with pytest.raises(EngineError, match=r"^Invalid file format\. Supported formats: \['flac', 'mp3'") as caught:
         decode((VECTORS / name).read_bytes(), max_seconds=10)
     assert caught.value.status == 400
 

@@ -31,9 +31,7 @@ def test_a_long_pause_starts_a_new_segment() -> None:
 
 
 def test_subrip_numbers_its_cues_and_writes_hours() -> None:
-    assert PAUSE.srt() == (
-        "1\n00:00:00,000 --> 00:00:00,500\nturn\n\n2\n01:01:01,000 --> 01:01:02,250\nleft\n\n"
-    )
+    assert PAUSE.srt() == ("1\n00:00:00,000 --> 00:00:00,500\nturn\n\n2\n01:01:01,000 --> 01:01:02,250\nleft\n\n")
 
 
 def test_webvtt_has_its_header_and_points() -> None:
