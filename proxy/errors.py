@@ -1,7 +1,7 @@
 """Every way a request can fail: code, status, type and whose fault it was.
 
-The code is one word with one meaning everywhere: in the error body, in the record, in a metric's label. Status, type and
-source hang on the code alone and are never derived from data.
+The code is one word with one meaning everywhere: in the error body, in the record, in a label. Status, type and source
+hang on the code alone and are never derived from data.
 """
 
 from __future__ import annotations
@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Source = Literal["client", "gateway", "upstream"]
+
+Failure = Literal[
+    "connect_failed",  # nothing was sent: another attempt is always safe
+    "refused",  # the upstream answered with an error status
+    "upstream_timed_out",  # it accepted no byte, or sent none, for too long: it may have acted
+    "upstream_broke",  # the connection was lost or carried garbage: it may have acted
+    "client_left",  # the client closed: never the upstream's fault
+    "gateway_refused",  # our own decision: nothing was committed
+]
+"""How an attempt ended, named by what it permits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +76,25 @@ class GatewayError(Exception):
     """A request that ends with an answer of the gateway's own.
 
     ``code`` is a key of :data:`KINDS`; ``message`` says what is wrong and what to do, and never holds a key, a path of
-    the host or an internal address; ``param`` names the field or header at fault; ``retry_after`` is in seconds.
+    the host or an internal address; ``param`` names the field or header at fault; ``retry_after`` is in seconds;
+    ``failure`` says what became of the attempt that it ended, if there was one.
     """
 
     def __init__(
-        self, code: str, message: str, *, param: str | None = None, retry_after: int | None = None
+        self,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        failure: Failure = "gateway_refused",
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.param = param
         self.retry_after = retry_after
+        self.failure = failure
 
     @property
     def kind(self) -> Kind:

@@ -1,0 +1,82 @@
+"""Writes records as whole lines, from one thread and a bounded queue: nothing ever waits on a reader of stdout."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_BATCH: Final = 256  # records a write: enough to save system calls, few enough to hold little memory
+_LAST_WORDS: Final = 2.0  # seconds that a stop waits for a reader to take what is left
+
+
+class Lines:
+    """A sink for records: one JSON object a line on a file descriptor.
+
+    :meth:`put` is synchronous and never blocks. When ``limit`` records wait, the oldest are dropped. ``written`` and
+    ``dropped`` count records. A descriptor that fails for good (a closed pipe) drops what comes from then on.
+    """
+
+    def __init__(self, descriptor: int, limit: int) -> None:
+        self.written = 0
+        self.dropped = 0
+        self._descriptor = descriptor
+        self._waiting: deque[Mapping[str, Any] | bytes] = deque(maxlen=limit)
+        self._news = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="audiogate-lines", daemon=True)
+        self._thread.start()
+
+    def put(self, record: Mapping[str, Any] | bytes) -> None:
+        """Queue a record, or a line that is written already (with its newline)."""
+        if len(self._waiting) == self._waiting.maxlen:
+            self.dropped += 1
+        self._waiting.append(record)
+        if not self._news.is_set():
+            self._news.set()
+
+    def stop(self) -> None:
+        """Write what waits, for a bounded time, and end the thread; what is left counts as dropped."""
+        self._stopping = True
+        self._news.set()
+        self._thread.join(_LAST_WORDS)
+        self.dropped += len(self._waiting)
+
+    def _run(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                self._write(self._take())
+            if self._stopping and not self._waiting:
+                return
+
+    def _take(self) -> list[Mapping[str, Any] | bytes]:
+        batch: list[Mapping[str, Any] | bytes] = []
+        with suppress(IndexError):  # put() may drop the oldest meanwhile
+            while len(batch) < _BATCH:
+                batch.append(self._waiting.popleft())
+        return batch
+
+    def _write(self, batch: list[Mapping[str, Any] | bytes]) -> None:
+        data = memoryview(b"".join(_line(record) for record in batch))
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            self.dropped += len(batch)
+        else:
+            self.written += len(batch)
+
+
+def _line(record: Mapping[str, Any] | bytes) -> bytes:
+    if isinstance(record, bytes):
+        return record
+    return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,169 @@
+"""How long to wait for whom: one lazy timer a request, and a way to stop the waiting task with the reason.
+
+A timer per read or write would cost two calls into the loop per chunk. Here a chunk only notes the time and the phase;
+the timer looks at them when it fires, and is seldom early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, Self
+
+from proxy.errors import GatewayError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from proxy.settings import Timeouts
+
+_NEVER: Final = float("inf")
+
+
+class Phase(IntEnum):
+    """Whom the request waits for."""
+
+    GATEWAY = 0  # ourselves: no limit of its own
+    CLIENT = 1  # the client's next byte
+    ACCEPT = 2  # the upstream, to take bytes
+    FIRST_BYTE = 3  # the upstream, to answer
+    REPLY = 4  # the upstream's next byte
+    READER = 5  # the client, to take bytes of the reply
+
+
+class Patience:
+    """The limits of one request, and the interrupt that they end it with.
+
+    Used as a context manager around everything that may be interrupted: an interrupt cancels the task that entered it
+    and leaves the block as the :class:`GatewayError` given to :meth:`interrupt`; a cancellation from elsewhere passes.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_deadline_error",
+        "_limits",
+        "_loop",
+        "_phase",
+        "_shortest",
+        "_since",
+        "_task",
+        "_timer",
+        "reason",
+    )
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.reason: GatewayError | None = None
+        self._loop = asyncio.get_running_loop()
+        self._limits = (
+            _NEVER,
+            _or_never(timeouts.upload_idle),
+            _or_never(timeouts.upload_idle),
+            _or_never(timeouts.first_byte),
+            _or_never(timeouts.idle),
+            _or_never(timeouts.idle),  # a reader that takes nothing is as idle as an upstream that sends nothing
+        )
+        self._shortest = min(self._limits)
+        self._phase = Phase.GATEWAY
+        self._since = self._loop.time()
+        self._deadline = _NEVER
+        self._deadline_error: GatewayError | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if timeouts.total is not None:
+            self.deadline(timeouts.total, "timeouts.total")
+
+    def enter(self, phase: Phase) -> None:
+        """Take note that the wait for ``phase`` begins now."""
+        self._phase = phase
+        self._since = self._loop.time()
+
+    def deadline(self, seconds: float, name: str) -> None:
+        """End the request with 408 when it is not over in ``seconds``; the earliest of several deadlines counts."""
+        due = self._loop.time() + seconds
+        if due < self._deadline:
+            self._deadline = due
+            self._deadline_error = GatewayError(
+                "request_timeout",
+                f"Request exceeded the timeout sent in the request: {seconds * 1000:.0f}ms. Raise {name} or send less.",
+                failure="upstream_timed_out",
+            )
+            if self._timer is not None:
+                self._schedule(self._loop.time())
+
+    def no_deadline(self) -> None:
+        """Forget the deadline: what it covered has been reached."""
+        self._deadline = _NEVER
+
+    def interrupt(self, reason: GatewayError) -> None:
+        """End the request with ``reason``; the first reason stays."""
+        if self.reason is None:
+            self.reason = reason
+            if self._task is not None:
+                self._task.cancel()
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._schedule(self._loop.time())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.reason is None or task is None:
+            return
+        if isinstance(error, asyncio.CancelledError) and task.uncancel() == 0:
+            raise self.reason from None
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            task.uncancel()  # the block failed by itself before the interrupt reached it
+            raise self.reason from None
+
+    def _schedule(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        # No phase that begins from now on can be over before the shortest limit has passed.
+        due = min(self._since + self._limits[self._phase], now + self._shortest, self._deadline)
+        if due < _NEVER:
+            self._timer = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        self._timer = None
+        if now >= self._deadline and self._deadline_error is not None:
+            self.interrupt(self._deadline_error)
+        elif now >= self._since + self._limits[self._phase]:
+            self.interrupt(_OVER[self._phase](self._limits[self._phase]))
+        else:
+            self._schedule(now)
+
+
+def _or_never(seconds: float | None) -> float:
+    return _NEVER if seconds is None else seconds
+
+
+def _upload_timeout(limit: float) -> GatewayError:
+    return GatewayError(
+        "upload_timeout", f"No byte of the upload came for {limit:g} seconds. Send it again.", failure="client_left"
+    )
+
+
+def _upstream_timeout(what: str) -> GatewayError:
+    return GatewayError("upstream_timeout", f"The upstream {what}. Try again.", failure="upstream_timed_out")
+
+
+_OVER: Final = {
+    Phase.CLIENT: _upload_timeout,
+    Phase.ACCEPT: lambda limit: _upstream_timeout(f"accepted no byte of the upload for {limit:g} seconds"),
+    Phase.FIRST_BYTE: lambda limit: _upstream_timeout(f"did not answer within {limit:g} seconds"),
+    Phase.REPLY: lambda limit: _upstream_timeout(f"fell silent for {limit:g} seconds"),
+    Phase.READER: lambda limit: client_left(),
+}
+
+
+def client_left() -> GatewayError:
+    """Return what a request ends with whose client is gone: for the record only, nobody reads an answer."""
+    return GatewayError("client_left", "The client closed the connection.", failure="client_left")

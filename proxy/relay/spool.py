@@ -1,0 +1,161 @@
+"""Keeps an upload's first bytes for a second look: in memory, then in a file that has no name and no meaning."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from proxy.settings import Replay
+
+_READ: Final = 262_144  # bytes read back at once: as large as what comes from a socket
+
+
+class SpoolFullError(Exception):
+    """No more can be kept: the upload's own limit, everybody's limit, or the disk."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """Bytes that all spools of this process together may hold (``replay.total``)."""
+
+    total: int
+    used: int = 0
+
+    def take(self, count: int) -> None:
+        """Reserve ``count`` bytes or raise :class:`SpoolFullError`."""
+        if self.used + count > self.total:
+            raise SpoolFullError
+        self.used += count
+
+    def give_back(self, count: int) -> None:
+        """Release what a closed spool had reserved."""
+        self.used -= count
+
+
+class Spool:
+    """The first bytes of one upload. Append at the end, read from the start any number of times; close it in the end.
+
+    The first ``replay.memory`` bytes stay in memory as the chunks they came in; the rest goes to a file that was
+    never linked into a folder (``O_TMPFILE``), encrypted by AES-256-CTR with a key that exists in this object only.
+    """
+
+    def __init__(self, limits: Replay, budget: Budget) -> None:
+        self.size = 0
+        self._limits = limits
+        self._budget = budget
+        self._memory: list[bytes] = []
+        self._in_memory = 0
+        self._file: int | None = None
+        self._secret = os.urandom(48) if limits.encrypt else None  # 32 bytes of key, 16 of initial counter
+        self._cipher: CipherContext | None = None
+
+    @property
+    def where(self) -> Literal["memory", "disk"]:
+        """Where the last bytes went."""
+        return "memory" if self._file is None else "disk"
+
+    def append(self, chunk: bytes) -> None:
+        """Keep ``chunk``; raises :class:`SpoolFullError` and keeps nothing of it when it does not fit."""
+        if self.size + len(chunk) > self._limits.per_request:
+            raise SpoolFullError
+        self._budget.take(len(chunk))
+        try:
+            if self._file is None and self._in_memory + len(chunk) <= self._limits.memory:
+                self._memory.append(chunk)
+                self._in_memory += len(chunk)
+            else:
+                self._write(chunk)
+        except OSError as error:
+            self._budget.give_back(len(chunk))
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}:
+                raise
+            raise SpoolFullError from error
+        self.size += len(chunk)
+
+    def reader(self) -> SpoolReader:
+        """Return a reader that begins at the first byte."""
+        return SpoolReader(self)
+
+    def close(self) -> None:
+        """Free memory, disk and descriptor. May be called twice."""
+        self._budget.give_back(self.size)
+        self.size = self._in_memory = 0
+        self._memory.clear()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _write(self, chunk: bytes) -> None:
+        if self._file is None:
+            self._file = _unnamed_file(self._limits.directory or tempfile.gettempdir())
+            self._cipher = self.new_cipher()
+        data = memoryview(chunk if self._cipher is None else self._cipher.update(chunk))
+        start = self.size - self._in_memory
+        try:
+            while data:
+                written = os.pwrite(self._file, data, start)
+                data, start = data[written:], start + written
+        except OSError:
+            self._cipher = None  # its position is lost; nothing is appended after a failure
+            raise
+
+    def new_cipher(self) -> CipherContext | None:
+        """Return a cipher at the file's first byte, or None when the file is not encrypted."""
+        if self._secret is None:
+            return None
+        return Cipher(AES(self._secret[:32]), CTR(self._secret[32:])).encryptor()  # CTR: the same both ways
+
+    def memory_chunk(self, index: int) -> bytes | None:
+        """Return the ``index``-th chunk in memory, or None past the last."""
+        return self._memory[index] if index < len(self._memory) else None
+
+    def file_bytes(self, offset: int) -> bytes:
+        """Return what the file holds from ``offset`` on, as it is on disk; empty at its end."""
+        available = self.size - self._in_memory - offset
+        if self._file is None or available <= 0:
+            return b""
+        return os.pread(self._file, min(_READ, available), offset)
+
+
+class SpoolReader:
+    """Reads one spool from its start, sequentially; ends where the spool ends at that moment."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._next_chunk = 0
+        self._offset = 0
+        self._cipher: CipherContext | None = None
+
+    def read(self) -> bytes:
+        """Return the next bytes, or empty bytes when everything that was kept so far has been read."""
+        chunk = self._spool.memory_chunk(self._next_chunk)
+        if chunk is not None:
+            self._next_chunk += 1
+            return chunk
+        data = self._spool.file_bytes(self._offset)
+        if data:
+            if self._offset == 0:
+                self._cipher = self._spool.new_cipher()
+            self._offset += len(data)
+            if self._cipher is not None:
+                return self._cipher.update(data)
+        return data
+
+
+def _unnamed_file(folder: str | Path) -> int:
+    with suppress(OSError):  # not every file system has it (overlayfs of old, NFS)
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    descriptor, path = tempfile.mkstemp(dir=folder)
+    os.unlink(path)  # noqa: PTH108  (a plain call, like the one above)
+    return descriptor
