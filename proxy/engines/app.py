@@ -50,7 +50,7 @@ class Limits:
     max_body_bytes: int = 26_214_400  # OpenAI's 25 MiB
     max_seconds: float = 900.0  # a quarter of an hour: 29 MB of samples, about four minutes of work
     recognisers: int = 2  # pocketsphinx holds the interpreter lock: a second one only keeps short files from waiting
-    waiting: int = 8  # uploads held in memory while they wait: 8 x 25 MiB
+    waiting: int = 8  # their samples wait in memory: 8 x 29 MB
 
 
 _LIMITS: Final = web.AppKey("limits", Limits)
@@ -92,13 +92,9 @@ async def _translations(request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, *, task: str) -> web.StreamResponse:
-    bench, limits = request.app[_BENCH], request.app[_LIMITS]
+    bench = request.app[_BENCH]
     with bench.place():
-        upload = await read_upload(request, max_bytes=limits.max_body_bytes)
-        options = parse_options(upload.fields)
-        if upload.audio is None:
-            raise EngineError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
-        pcm = await bench.run(decode, upload.audio, max_seconds=limits.max_seconds)
+        options, pcm = await _receive(request)
         async with bench.recogniser() as recogniser:
             if options.stream:
                 return await _stream(request, recogniser, pcm)
@@ -109,6 +105,16 @@ async def _answer(request: web.Request, *, task: str) -> web.StreamResponse:
                 for word in hypothesis.words
             ]
     return _written(Transcript(tuple(words), len(pcm) / BYTES_PER_SECOND), options, task)
+
+
+async def _receive(request: web.Request) -> tuple[Options, bytes]:
+    """Return what was asked for and the samples; the upload itself is no longer held after this."""
+    limits = request.app[_LIMITS]
+    upload = await read_upload(request, max_bytes=limits.max_body_bytes)
+    options = parse_options(upload.fields)
+    if upload.audio is None:
+        raise EngineError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+    return options, await request.app[_BENCH].run(decode, upload.audio, max_seconds=limits.max_seconds)
 
 
 async def _listen(bench: Bench, recogniser: Recogniser, pcm: bytes) -> AsyncIterator[Hypothesis]:
@@ -183,7 +189,7 @@ async def _health(request: web.Request) -> web.Response:
 
 @web.middleware
 async def _openai_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every failure in OpenAI's shape."""
+    """Answer every refusal in OpenAI's shape."""
     try:
         return await handler(request)
     except EngineError as error:

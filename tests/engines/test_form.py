@@ -101,6 +101,8 @@ async def test_a_form_may_arrive_cut_anywhere(post: Callable[..., Awaitable[str]
         (BODY[:-10], FORM, "400 The body could not be parsed"),
         (b"", FORM, "400 The body could not be parsed"),
         (b"--x\r\nnot a header\r\n\r\n", FORM, "400 The body could not be parsed"),
+        (BODY, "multipart/mixed; boundary=x", "400 The body must be multipart/form-data"),
+        (b"--x\r\nA: b\r\n\r\n\r\n--x--\r\n", FORM, "400 The body could not be parsed"),
         (BODY[:-7] + BODY[-7:-6] * 2000, FORM, "413 Maximum content size limit (1000) exceeded"),
     ],
 )
@@ -108,6 +110,17 @@ async def test_a_body_that_is_not_a_small_form_is_refused(
     post: Callable[..., Awaitable[str]], body: bytes, content_type: str, answer: str
 ) -> None:
     assert (await post(body, content_type)).startswith(answer)
+
+
+async def test_a_form_has_a_limit_of_parts_and_of_bytes_per_field(
+    post: Callable[..., Awaitable[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.engines.form._MAX_FIELD_BYTES", 8)
+    assert (await post(BODY)).startswith("{'include[]': ['logprobs', 'é']}")
+    monkeypatch.setattr("proxy.engines.form._MAX_PARTS", 2)
+    assert (await post(BODY)).startswith("400 The body could not be parsed")
+    monkeypatch.setattr("proxy.engines.form._MAX_FIELD_BYTES", 7)
+    assert await post(BODY) == "400 The field 'include[]' is longer than 7 bytes."
 
 
 async def test_a_body_of_unknown_length_is_refused_when_it_passes_the_limit(
