@@ -60,9 +60,7 @@ BY_HEADERS: dict[str, Case] = {
     "config slug unknown": Case(400, "unknown_config", config("nobody")),
     "provider unknown": Case(400, "invalid_provider", [("x-portkey-provider", "nobody")]),
     "provider unknown, in a config": Case(400, "invalid_provider", config('{"provider":"nobody"}')),
-    "virtual key unknown": Case(
-        400, "invalid_provider", [("x-portkey-virtual-key", "nobody")], without=NO_PROVIDER
-    ),
+    "virtual key unknown": Case(400, "invalid_provider", [("x-portkey-virtual-key", "nobody")], without=NO_PROVIDER),
     "virtual key unknown, by provider": Case(400, "invalid_provider", [("x-portkey-provider", "@nobody")]),
     "custom host is not HTTP": Case(400, "invalid_custom_host", host("ftp://127.0.0.1/v1")),
     "custom host with a password": Case(400, "invalid_custom_host", host("http://u:p@127.0.0.1/v1")),
@@ -76,32 +74,22 @@ BY_HEADERS: dict[str, Case] = {
     "trace id is not ASCII": Case(400, "invalid_header", [("x-portkey-trace-id", "t\u00e9")]),
     "no provider key": Case(401, "missing_provider_key", without=NO_KEY),
     "empty provider key": Case(401, "missing_provider_key", [("Authorization", "Bearer ")]),
-    "placeholder of the Python client": Case(
-        401, "missing_provider_key", [("Authorization", "Bearer OPENAI_API_KEY")]
-    ),
-    "placeholder of the Node client": Case(
-        401, "missing_provider_key", [("Authorization", "Bearer DUMMY-KEY")]
-    ),
+    "placeholder of the Python client": Case(401, "missing_provider_key", [("Authorization", "Bearer OPENAI_API_KEY")]),
+    "placeholder of the Node client": Case(401, "missing_provider_key", [("Authorization", "Bearer DUMMY-KEY")]),
     "from a web page": Case(403, "not_allowed", [("Origin", "https://evil.example")]),
     "unknown route": Case(404, "unknown_route", target="/v2/audio/transcriptions"),
     "unknown route, a prefix": Case(404, "unknown_route", target="/v1x"),
     "unknown route, ops": Case(404, "unknown_route", target="/metrics", method="GET"),
     "wrong method": Case(405, "method_not_allowed", method="PUT"),
     "wrong method, speech": Case(405, "method_not_allowed", method="PUT", target="/v1/audio/speech"),
-    "too large": Case(
-        413, "upload_too_large", [("x-portkey-provider", "small")], body=usual(WAV + bytes(100_000))
-    ),
+    "too large": Case(413, "upload_too_large", [("x-portkey-provider", "small")], body=usual(WAV + bytes(100_000))),
     "not a form": Case(415, "unsupported_media_type", content_type="application/json", body=b"{}"),
-    "a form of another kind": Case(
-        415, "unsupported_media_type", content_type="application/x-www-form-urlencoded"
-    ),
+    "a form of another kind": Case(415, "unsupported_media_type", content_type="application/x-www-form-urlencoded"),
     "compressed": Case(415, "unsupported_encoding", [("Content-Encoding", "gzip")]),
     "compressed twice": Case(415, "unsupported_encoding", [("Content-Encoding", "br, gzip")]),
     "no boundary": Case(400, "invalid_multipart", content_type="multipart/form-data"),
     "an empty boundary": Case(400, "invalid_multipart", content_type="multipart/form-data; boundary="),
-    "a long boundary": Case(
-        400, "invalid_multipart", content_type=f"multipart/form-data; boundary={'b' * 71}"
-    ),
+    "a long boundary": Case(400, "invalid_multipart", content_type=f"multipart/form-data; boundary={'b' * 71}"),
     "unknown expectation": Case(417, "expectation_failed", [("Expect", "200-ok")]),
 }
 
@@ -125,13 +113,7 @@ BY_BODY: dict[str, Case] = {
     "no form in it": Case(400, "invalid_multipart", body=b"x" * 5000),
     "a picture": Case(400, "unsupported_format", STRICT, form(MODEL, file(PNG)), param="file"),
     "an ADTS stream": Case(400, "unsupported_format", STRICT, form(file(ADTS), MODEL), param="file"),
-    "a text": Case(
-        400, "unsupported_format", STRICT, form(MODEL, file(b"This is a text, not a sound.")), param="file"
-    ),
-    "an archive": Case(
-        400, "unsupported_format", STRICT, form(MODEL, file(b"PK\x03\x04" + bytes(99))), param="file"
-    ),
-    "another container": Case(
-        400, "unsupported_format", STRICT, form(MODEL, file(b"OggS" + bytes(99))), param="file"
-    ),
+    "a text": Case(400, "unsupported_format", STRICT, form(MODEL, file(b"This is a text, not a sound.")), param="file"),
+    "an archive": Case(400, "unsupported_format", STRICT, form(MODEL, file(b"PK\x03\x04" + bytes(99))), param="file"),
+    "another container": Case(400, "unsupported_format", STRICT, form(MODEL, file(b"OggS" + bytes(99))), param="file"),
 }

@@ -98,9 +98,7 @@ class Connection:
         """Send all of these bytes."""
         self.sock.sendall(data)
 
-    def head(
-        self, method: str, target: str, headers: Headers, *, version: str = "1.1", host: bool = True
-    ) -> None:
+    def head(self, method: str, target: str, headers: Headers, *, version: str = "1.1", host: bool = True) -> None:
         """Send a request head as it is given, ``Host`` first."""
         first = [("Host", "127.0.0.1")] if host else []
         lines = [f"{method} {target} HTTP/{version}", *(f"{n}: {v}" for n, v in first + headers), "", ""]
@@ -184,9 +182,7 @@ class Connection:
         """Read one head, interim or final; the body stays where it is."""
         head = self.read_until(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-        headers = [
-            (name.strip().lower(), value.strip()) for name, _, value in (x.partition(":") for x in lines)
-        ]
+        headers = [(name.strip().lower(), value.strip()) for name, _, value in (x.partition(":") for x in lines)]
         return Reply(int(first.split(" ")[1]), head, headers)
 
     def read_reply(self, *, method: str = "POST") -> Reply:

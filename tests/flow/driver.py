@@ -67,11 +67,7 @@ class Seen:
     def headers(self) -> list[tuple[str, str]]:
         """Header fields in order, names in lower case."""
         lines = self.head.decode("latin-1").split("\r\n")[1:]
-        return [
-            (name.strip().lower(), value.strip())
-            for name, sep, value in (x.partition(":") for x in lines)
-            if sep
-        ]
+        return [(name.strip().lower(), value.strip()) for name, sep, value in (x.partition(":") for x in lines) if sep]
 
     def header(self, name: str) -> str | None:
         """The only value of a header field; None when absent."""
@@ -155,9 +151,7 @@ class Upstream:
     def wait(self, key: str, what: str, value: Any = None, *, index: int = 0, timeout: float = WAIT) -> Seen:
         """Wait until something is seen of a request: ``head_at``, ``length`` of so much, ``cut`` …"""
         answer = self._ask("wait", key=key, index=index, what=what, value=value, timeout=timeout)
-        assert "late" not in answer, (
-            f"the upstream waited {timeout} s in vain for {what}: {_short(answer['seen'])}"
-        )
+        assert "late" not in answer, f"the upstream waited {timeout} s in vain for {what}: {_short(answer['seen'])}"
         return Seen.from_json(answer["seen"])
 
     def never(self, key: str, what: str, value: Any = None, *, index: int = 0, within: float = 0.25) -> None:
@@ -177,6 +171,4 @@ class Upstream:
 
 
 def _short(seen: dict[str, Any] | None) -> dict[str, Any] | None:
-    return seen and {
-        name: value for name, value in seen.items() if name not in {"head", "kept", "tail", "sha256"}
-    }
+    return seen and {name: value for name, value in seen.items() if name not in {"head", "kept", "tail", "sha256"}}

@@ -15,10 +15,7 @@ CLOSING = f"\r\n--{BOUNDARY}--\r\n".encode()
 def audio(size: int = 4000, seed: int = 1) -> bytes:
     """Return ``size`` bytes that begin as a WAV file and go on like nothing that compresses."""
     header = (
-        b"RIFF"
-        + struct.pack("<I", size - 8)
-        + b"WAVEfmt "
-        + struct.pack("<IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
+        b"RIFF" + struct.pack("<I", size - 8) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
     )
     header += b"data" + struct.pack("<I", size - 44)
     return header + random.Random(seed).randbytes(size - len(header))

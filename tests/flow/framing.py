@@ -59,7 +59,5 @@ def header_lines(head: bytes) -> list[tuple[bytes, bytes]]:
     """Split a head into (lower-case name, value) pairs, without the request line."""
     lines = head.split(b"\r\n")[1:]
     return [
-        (name.strip().lower(), value.strip())
-        for name, _, value in (line.partition(b":") for line in lines)
-        if name
+        (name.strip().lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines) if name
     ]

@@ -22,9 +22,7 @@ START = 20.0  # seconds a start may take on a machine whose cores are all busy
 STOP = 15.0  # seconds a stop may take after the signal
 WAIT = 8.0  # seconds before a test gives up on a record
 
-SECRET = (
-    "sk-flow-"  # every credential of these tests begins so: it may never show up in what the gateway writes
-)
+SECRET = "sk-flow-"  # every credential of these tests begins so: it may never show up in what the gateway writes
 ALARMS = ("Traceback", "Unclosed", "never retrieved", "was never awaited", "Task was destroyed", "Warning:")
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -62,6 +60,7 @@ class Gateway:
         self._errors: list[str] = []
         self._changed = threading.Condition()
         self._claims: Counter[str] = Counter()
+        self._looked_at = 0  # characters of stderr: each complaint fails one test, not all that follow
         self._read_stdout = threading.Event()
         if not paused_stdout:
             self._read_stdout.set()
@@ -75,9 +74,7 @@ class Gateway:
             env=environment,
         )
         self._readers = [
-            threading.Thread(
-                target=self._collect, args=(self.process.stdout, self._lines, self._read_stdout)
-            ),
+            threading.Thread(target=self._collect, args=(self.process.stdout, self._lines, self._read_stdout)),
             threading.Thread(target=self._collect, args=(self.process.stderr, self._errors, None)),
         ]
         for reader in self._readers:
@@ -138,9 +135,7 @@ class Gateway:
         """Look again and again until ``what()`` is true."""
         end = time.monotonic() + timeout
         while not what():
-            assert self.process.poll() is None, (
-                f"the gateway ended with {self.process.poll()}: {self.stderr()}"
-            )
+            assert self.process.poll() is None, f"the gateway ended with {self.process.poll()}: {self.stderr()}"
             assert time.monotonic() < end, f"waited {timeout} s in vain for {name}: {self.stderr()[-2000:]}"
             time.sleep(0.01)
 
@@ -229,7 +224,7 @@ class Gateway:
         self._check_output()
 
     def _check_output(self) -> None:
-        errors = self.stderr()
+        errors, self._looked_at = self.stderr()[self._looked_at :], len(self.stderr())
         for alarm in ALARMS:
             assert alarm not in errors, errors[-4000:]
         assert SECRET not in errors, "a credential on stderr"
@@ -249,9 +244,7 @@ class Gateway:
             code = self.wait_exit()
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(
-                f"it did not stop within {STOP} s of SIGTERM: {self.stderr()[-2000:]}"
-            ) from None
+            raise AssertionError(f"it did not stop within {STOP} s of SIGTERM: {self.stderr()[-2000:]}") from None
         assert code == 0, f"exit code {code}: {self.stderr()[-4000:]}"
         self.check_remains()
 

@@ -87,9 +87,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def chunked_head(
-    status: int = 200, content_type: str = "text/event-stream", headers: Headers | None = None
-) -> bytes:
+def chunked_head(status: int = 200, content_type: str = "text/event-stream", headers: Headers | None = None) -> bytes:
     """Return the head of a chunked reply."""
     return head(status, [("Content-Type", content_type), ("Transfer-Encoding", "chunked"), *(headers or [])])
 

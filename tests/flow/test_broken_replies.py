@@ -54,9 +54,7 @@ BROKEN: dict[str, list[Step]] = {
 
 
 @pytest.mark.parametrize("steps", BROKEN.values(), ids=BROKEN.keys())
-def test_an_answer_that_is_none_is_a_502_and_the_clients_connection_lives(
-    stage: Stage, steps: list[Step]
-) -> None:
+def test_an_answer_that_is_none_is_a_502_and_the_clients_connection_lives(stage: Stage, steps: list[Step]) -> None:
     stage.script(READ_ALL, *steps)
     with stage.connect() as connection:
         for expected in (502, 200):
@@ -204,9 +202,7 @@ def test_a_reply_header_that_is_not_for_the_client_stays(stage: Stage, name: str
 def test_a_large_reply_crosses_at_the_readers_pace(stage: Stage) -> None:
     """A client that reads slowly slows the upstream; nothing piles up in between."""
     size = 48 << 20
-    stage.script(
-        READ_ALL, send(head(200, [("Content-Type", "audio/mpeg"), ("Content-Length", str(size))])), fill(size)
-    )
+    stage.script(READ_ALL, send(head(200, [("Content-Type", "audio/mpeg"), ("Content-Length", str(size))])), fill(size))
     before = stage.gateway.rss()
     with stage.connect(receive_buffer=1 << 16) as connection:
         stage.begin(connection, len(usual()))
@@ -243,8 +239,6 @@ def test_a_connection_that_the_upstream_closed_while_idle_is_not_used(
         stage.script(READ_ALL, send(reply()), CLOSE)
         assert stage.post().status == 200
         assert stage.seen("done", index=index).number == 1
-        stage.gateway.wait_for(
-            lambda: stage.gateway.fds() <= before, "the gateway to let go of the connection"
-        )
+        stage.gateway.wait_for(lambda: stage.gateway.fds() <= before, "the gateway to let go of the connection")
     stage.records(3)
     stage.gateway.stop()

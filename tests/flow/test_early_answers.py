@@ -27,9 +27,7 @@ ENDINGS: dict[str, list[Step]] = {
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())
 @pytest.mark.parametrize("status", [401, 413, 429])
-def test_an_early_refusal_is_passed_on_at_once(
-    stage: Stage, status: int, ending: list[Step], chunked: bool
-) -> None:
+def test_an_early_refusal_is_passed_on_at_once(stage: Stage, status: int, ending: list[Step], chunked: bool) -> None:
     """The client learns of it from the answer, not from a broken pipe, and stops sending."""
     for attempt in range(2):
         stage.script(read(200_000), send(error(status, headers=[("Retry-After", "7")])), *ending)
@@ -70,9 +68,7 @@ def test_a_stubborn_client_that_reads_only_after_writing_still_reads_the_refusal
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 @pytest.mark.parametrize("ending", [CLOSE, RESET], ids=["close", "reset"])
 @pytest.mark.parametrize("after", [0, 100, 200_000], ids=["at the head", "at once", "later"])
-def test_an_upstream_that_leaves_mid_upload_is_a_502(
-    stage: Stage, ending: Step, after: int, chunked: bool
-) -> None:
+def test_an_upstream_that_leaves_mid_upload_is_a_502(stage: Stage, ending: Step, after: int, chunked: bool) -> None:
     stage.script(read(after), ending)
     with stage.connect() as connection:
         stage.begin(connection, None if chunked else len(BODY))

@@ -74,9 +74,7 @@ def test_a_body_that_is_not_wanted_is_not_asked_for(
         answer = connection.read_reply()
         assert answer.interim == []
         assert (answer.status, answer.code) == expected
-        assert answer.closes, (
-            "the client may send its body or not: the next request could not be told from it"
-        )
+        assert answer.closes, "the client may send its body or not: the next request could not be told from it"
         assert connection.at_end()
     keyed.unseen()
     keyed.record()

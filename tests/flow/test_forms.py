@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from tests.flow.stage import Stage
 
 MODEL = field("model", "whisper-1")
-EXTRA = (
-    b'Content-Disposition: form-data; name="logo"; filename="l.png"\r\nContent-Type: image/png\r\n\r\nPNG\0'
-)
+EXTRA = b'Content-Disposition: form-data; name="logo"; filename="l.png"\r\nContent-Type: image/png\r\n\r\nPNG\0'
 
 FORMS = {
     "fields first, as OpenAI's Python client": form(MODEL, field("language", "en"), file()),

@@ -62,9 +62,7 @@ def test_scripts_follow_each_other_on_one_connection(upstream: Upstream, straigh
 
 
 @pytest.mark.parametrize("step", [CLOSE, RESET, LINGER], ids=["close", "reset", "linger"])
-def test_an_early_answer_ends_in_its_own_way(
-    upstream: Upstream, straight: Connection, step: list[str]
-) -> None:
+def test_an_early_answer_ends_in_its_own_way(upstream: Upstream, straight: Connection, step: list[str]) -> None:
     upstream.play(step[0], read(10), send(reply(401)), step)
     straight.head("POST", "/", [("x-script", step[0]), ("Content-Length", "100")])
     straight.send(b"x" * 10)

@@ -77,15 +77,11 @@ def test_every_header_either_crosses_or_stays(stage: Stage, method: str, target:
 
 
 def test_repeated_headers_stay_apart_and_in_order(stage: Stage) -> None:
-    seen = cross(
-        stage, "POST", TRANSCRIPTIONS, [("X-Many", "a"), ("X-Other", "x"), ("X-Many", "b"), ("X-Many", "a")]
-    )
+    seen = cross(stage, "POST", TRANSCRIPTIONS, [("X-Many", "a"), ("X-Other", "x"), ("X-Many", "b"), ("X-Many", "a")])
     assert seen.header_values("x-many") == ["a", "b", "a"]
 
 
-@pytest.mark.parametrize(
-    "named", ["content-length", "Authorization", "Host, Content-Type", "x-portkey-trace-id"]
-)
+@pytest.mark.parametrize("named", ["content-length", "Authorization", "Host, Content-Type", "x-portkey-trace-id"])
 def test_connection_cannot_take_away_what_the_gateway_needs(stage: Stage, named: str) -> None:
     """``Connection`` names the client's headers, never the gateway's own (RFC 9110, section 7.6.1)."""
     seen = cross(stage, "POST", TRANSCRIPTIONS, [("Connection", named)])
@@ -147,9 +143,7 @@ CREDENTIALS: dict[str, tuple[Headers, str]] = {
 
 @pytest.mark.parametrize("target", [TRANSCRIPTIONS, "/v1/things"])
 @pytest.mark.parametrize(("extra", "key"), CREDENTIALS.values(), ids=CREDENTIALS.keys())
-def test_exactly_one_credential_reaches_the_upstream(
-    stage: Stage, extra: Headers, key: str, target: str
-) -> None:
+def test_exactly_one_credential_reaches_the_upstream(stage: Stage, extra: Headers, key: str, target: str) -> None:
     seen = cross(stage, "POST", target, extra, without=("x-portkey-provider",) if "vk" in str(extra) else ())
     assert seen.header_values("authorization") == [f"Bearer {key}"]
     assert sum(value.count("sk-flow-") for _, value in seen.headers) == 1

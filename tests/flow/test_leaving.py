@@ -69,15 +69,14 @@ def test_mid_upload_before_the_route_is_known(stage: Stage, leave: Callable[[Con
     stage.unseen()
 
 
-def test_mid_upload_while_the_upstream_does_not_read(
-    hasty: Stage, leave: Callable[[Connection], None]
-) -> None:
+def test_mid_upload_while_the_upstream_does_not_read(hasty: Stage, leave: Callable[[Connection], None]) -> None:
     """Nobody reads the client then: its leaving may be noticed no sooner than the stall."""
     hasty.script(read(1000), hold("never"))
     with hasty.connect(send_buffer=1 << 16) as connection:
         hasty.begin(connection, len(LONG))
+        sent = connection.send_until_blocked(LONG, quiet=0.15)
+        assert sent < len(LONG)
         assert hasty.seen("length", 1000).cut is None
-        connection.send_until_blocked(LONG, quiet=0.1)
         leave(connection)
         hasty.seen("cut")
         record = hasty.record()

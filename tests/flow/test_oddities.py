@@ -117,9 +117,7 @@ def test_a_path_that_is_no_route_goes_nowhere(stage: Stage, target: str, method:
     stage.unseen()
 
 
-@pytest.mark.parametrize(
-    "first", ["TRACE /v1/models", "CONNECT evil.example:443", "CONNECT /v1/models", "OPTIONS *"]
-)
+@pytest.mark.parametrize("first", ["TRACE /v1/models", "CONNECT evil.example:443", "CONNECT /v1/models", "OPTIONS *"])
 def test_methods_that_are_for_proxies_of_another_kind(stage: Stage, first: str) -> None:
     status, _ = raw(stage, f"{first} HTTP/1.1", HOST)
     assert status in {0, 400, 403, 404, 405, 501}
@@ -135,9 +133,7 @@ def test_the_root_greets_with_the_version(stage: Stage) -> None:
 
 def test_an_upgrade_is_not_taken_up(stage: Stage) -> None:
     for protocol in ("websocket", "h2c"):
-        answer = stage.post(
-            extra=[("Connection", "Upgrade"), ("Upgrade", protocol), ("Sec-WebSocket-Version", "13")]
-        )
+        answer = stage.post(extra=[("Connection", "Upgrade"), ("Upgrade", protocol), ("Sec-WebSocket-Version", "13")])
         assert answer.status == 200
     assert stage.seen().header("upgrade") is None
     assert stage.seen(index=1).body == BODY

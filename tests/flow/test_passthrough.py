@@ -57,9 +57,7 @@ def test_a_path_crosses_as_it_is_spelt(stage: Stage, path: str) -> None:
 def test_binary_crosses_both_ways(stage: Stage, chunked: bool) -> None:
     back = bytes(reversed(BINARY))
     stage.script(READ_ALL, send(reply(200, back, content_type="application/octet-stream")))
-    answer = stage.post(
-        BINARY, target="/v1/uploads", content_type="application/octet-stream", chunked=chunked
-    )
+    answer = stage.post(BINARY, target="/v1/uploads", content_type="application/octet-stream", chunked=chunked)
     assert (answer.body, answer.header("content-type")) == (back, "application/octet-stream")
     seen = stage.seen()
     assert seen.sha256 == hashlib.sha256(BINARY).hexdigest()
@@ -118,11 +116,7 @@ def test_a_compressed_reply_passes_through(stage: Stage) -> None:
 def test_a_status_passes_through(stage: Stage, status: int) -> None:
     body = b"" if status in {204, 304} else b"body"
     stage.script(
-        send(
-            reply(status, body, content_type="text/plain")
-            if body
-            else f"HTTP/1.1 {status} X\r\n\r\n".encode()
-        )
+        send(reply(status, body, content_type="text/plain") if body else f"HTTP/1.1 {status} X\r\n\r\n".encode())
     )
     answer = stage.request("GET", "/v1/things")
     assert (answer.status, answer.body) == (status, body)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 # fmt: off
 NAMES = {
     "id", "trace_id", "time", "route", "method", "status", "outcome", "error_code", "key_name", "config",
-    "provider", "model_requested", "model_used", "metadata", "attempts", "retry_count", "cache_status", "audio", "usage",
+    "provider", "model_requested", "model_used", "metadata", "attempts", "retry_count", "cache_status", "audio",
+    "usage",
     "cost_usd", "cost_basis", "bytes_in", "bytes_out", "timing_ms", "response_format", "language", "stream",
     "transcript", "client", "user_agent", "replay",
 }
@@ -153,9 +154,7 @@ def test_a_refused_key_leaves_no_trace_of_itself(keyed: Stage) -> None:
     [("speech.wav", "speech.wav"), ("Ähm.wav", "Ähm.wav"), ("a\\\\b.wav", None), ("x" * 3000, None)],
     ids=["plain", "UTF-8", "escaped", "long"],
 )
-def test_a_file_name_in_a_record_is_text_of_bounded_length(
-    stage: Stage, filename: str, recorded: str | None
-) -> None:
+def test_a_file_name_in_a_record_is_text_of_bounded_length(stage: Stage, filename: str, recorded: str | None) -> None:
     assert stage.post(form(field("model", "m"), file(filename=filename))).status == 200
     got = stage.record()["audio"]["filename"]
     assert recorded in {None, got}

@@ -44,9 +44,7 @@ def check_length(seen: Seen, framing: str) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 @pytest.mark.parametrize(("body", "framing"), ORDERS.values(), ids=ORDERS.keys())
-def test_an_override_wins_wherever_the_field_is(
-    stage: Stage, body: bytes, framing: str, chunked: bool
-) -> None:
+def test_an_override_wins_wherever_the_field_is(stage: Stage, body: bytes, framing: str, chunked: bool) -> None:
     answer = stage.post(body, [("x-portkey-config", "renamed")], chunked=chunked)
     assert answer.status == 200
     seen = stage.seen()
@@ -62,9 +60,7 @@ def test_an_override_wins_wherever_the_field_is(
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-@pytest.mark.parametrize(
-    "body", [form(MODEL, file(BIG)), form(file(BIG), MODEL)], ids=["fields first", "file first"]
-)
+@pytest.mark.parametrize("body", [form(MODEL, file(BIG)), form(file(BIG), MODEL)], ids=["fields first", "file first"])
 def test_an_upstream_that_needs_a_length_gets_an_exact_one(stage: Stage, body: bytes, chunked: bool) -> None:
     config = {"provider": "exact", "api_key": "sk-flow-config", "override_params": {"temperature": 0.5}}
     assert stage.post(body, [("x-portkey-config", json.dumps(config))], chunked=chunked).status == 200
@@ -119,9 +115,7 @@ def test_azure_deployments_are_chosen_by_a_model_however_late(
     answer = stage.post(body, [("x-portkey-provider", "@azure")], chunked=chunked)
     assert (answer.status, answer.header("x-portkey-provider")) == (200, "azure-openai")
     seen = stage.seen()
-    assert (
-        seen.target == f"/openai/deployments/{deployment}/audio/transcriptions?api-version=2025-04-01-preview"
-    )
+    assert seen.target == f"/openai/deployments/{deployment}/audio/transcriptions?api-version=2025-04-01-preview"
     assert (seen.header("api-key"), seen.header("authorization")) == (AZURE_KEY, None)
     check_audio(seen, BIG)
 

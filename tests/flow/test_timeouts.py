@@ -178,9 +178,7 @@ def test_a_slow_reply_is_not_a_stalled_one(hasty: Stage) -> None:
     assert hasty.record()["outcome"] == "ok"
 
 
-@pytest.mark.parametrize(
-    "said", [b"", b"POST /v1/x HTTP/1.1\r\nHost: x\r\nX-A"], ids=["nothing", "half a head"]
-)
+@pytest.mark.parametrize("said", [b"", b"POST /v1/x HTTP/1.1\r\nHost: x\r\nX-A"], ids=["nothing", "half a head"])
 def test_a_client_that_does_not_finish_its_head_is_let_go(hasty: Stage, said: bytes) -> None:
     with hasty.connect() as connection:
         connection.send(said)

@@ -41,15 +41,11 @@ from tests.flow.framing import Body, header_lines
 
 Step = list[Any]
 
-KEEP: Final = (
-    8 << 20
-)  # bytes of a body kept for the tests to look at; longer bodies are known by length and hash
+KEEP: Final = 8 << 20  # bytes of a body kept for the tests to look at; longer bodies are known by length and hash
 TAIL: Final = 1 << 10  # last bytes of every body, for the tests about its end
 MAX_HEAD: Final = 1 << 20  # a request head longer than this is a bug of the gateway
 BACKLOG: Final = 512  # more than any test opens at once
-PATIENCE: Final = (
-    60.0  # seconds that anything here waits for a peer: a lost peer must not keep a worker alive
-)
+PATIENCE: Final = 60.0  # seconds that anything here waits for a peer: a lost peer must not keep a worker alive
 GLANCE: Final = 0.004  # seconds between two looks at whether the peer is still there
 
 DEFAULT_REPLY: Final = (
@@ -114,11 +110,7 @@ class Seen:
         del self.tail[:-TAIL]
 
     def as_json(self) -> dict[str, Any]:
-        plain = {
-            name: value
-            for name, value in vars(self).items()
-            if name not in {"digest", "kept", "tail", "head"}
-        }
+        plain = {name: value for name, value in vars(self).items() if name not in {"digest", "kept", "tail", "head"}}
         blobs = {name: base64.b64encode(getattr(self, name)).decode() for name in ("head", "kept", "tail")}
         return {**plain, **blobs, "sha256": self.digest.hexdigest()}
 
@@ -219,12 +211,9 @@ class Connection:
     async def _do_echo(self, seen: Seen, _body: Body) -> None:
         method, target, _ = seen.head.split(b"\r\n")[0].decode("latin-1").split(" ")
         headers = [[n.decode("latin-1"), v.decode("latin-1")] for n, v in header_lines(seen.head)]
-        text = json.dumps(
-            {"method": method, "target": target, "headers": headers, "length": seen.length}
-        ).encode()
+        text = json.dumps({"method": method, "target": target, "headers": headers, "length": seen.length}).encode()
         await self._write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-            % (len(text), text)
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
         )
 
     async def _do_hold(self, seen: Seen, _body: Body, gate: str) -> None:
@@ -353,9 +342,7 @@ async def run() -> None:
     """Obey the lines on stdin until it ends."""
     house = House()
     reader = asyncio.StreamReader(limit=256 << 20)  # a script holds whole replies
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         command = json.loads(line)
         answer = await getattr(house, f"do_{command.pop('do')}")(**command)
