@@ -113,17 +113,29 @@ class Connection:
         self.send(b"0\r\n\r\n")
 
     def upload(self, pieces: Iterable[bytes], *, chunked: bool = False) -> int:
-        """Send pieces until all are gone or a reply is there to read; return how many bytes were sent."""
+        """Send pieces until all are gone or a reply is there to read; return how many bytes went in whole pieces."""
         sent = 0
         for piece in pieces:
-            if self.readable():
-                break
-            try:
-                (self.chunk if chunked else self.send)(piece)
-            except OSError:
+            data = b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece
+            if not self._send_unless_answered(data):
                 break
             sent += len(piece)
         return sent
+
+    def _send_unless_answered(self, data: bytes) -> bool:
+        view = memoryview(data)
+        self.sock.setblocking(False)
+        try:
+            while view:
+                readable, writable, _ = select.select([self.sock], [self.sock], [], TIMEOUT)
+                if readable or not writable:
+                    return False
+                view = view[self.sock.send(view) :]
+        except OSError:
+            return False
+        finally:
+            self.sock.settimeout(TIMEOUT)
+        return True
 
     def send_until_blocked(self, data: bytes, quiet: float = 0.3) -> int:
         """Send until nobody takes another byte for ``quiet`` seconds; return how many were taken."""
