@@ -48,7 +48,7 @@ class Limits:
     """How much one request may bring and how many may come: the engine's memory is about their product."""
 
     max_body_bytes: int = 26_214_400  # OpenAI's 25 MiB
-    max_seconds: float = 900.0  # a quarter of an hour: 29 MB of samples, about four minutes of work
+    max_seconds: float = 900.0  # a quarter of an hour: 29 MB of samples, about two minutes of work
     recognisers: int = 2  # pocketsphinx holds the interpreter lock: a second one only keeps short files from waiting
     waiting: int = 8  # their samples wait in memory: 8 x 29 MB
 

@@ -27,6 +27,7 @@ _FRAMES_PER_SECOND: Final = 100  # pocketsphinx counts time in frames of 10 ms
 _SLICE_BYTES: Final = int(SLICE_SECONDS * BYTES_PER_SECOND)
 _MAX_STATES: Final = 3000  # HMM states kept per frame: a quarter faster than the default 30000 with the same words
 _VARIANT: Final = re.compile(r"\(\d+\)$")  # the dictionary numbers other pronunciations: "to(2)"
+_MEASURE: Final = "measure"
 _NOT_WORDS: Final = ("<", "[", "+")  # <s>, <sil>, [NOISE], ++COUGH++
 
 
@@ -49,6 +50,8 @@ class Recogniser:
         self._sphinx = load_pocketsphinx()
         # FATAL keeps the decoder's own log off stderr; it says nothing that a request could act on.
         self._decoder = self._sphinx.Decoder(samprate=SAMPLE_RATE, maxhmmpf=_MAX_STATES, loglevel="FATAL")
+        self._search = self._decoder.current_search()
+        self._decoder.add_jsgf_string(_MEASURE, "#JSGF V1.0; grammar measure; public <any> = a;")
         self._listening = False
 
     def listen(self, pcm: bytes) -> Iterator[Hypothesis]:
@@ -86,21 +89,27 @@ class Recogniser:
                 speech.clear()
 
     def _begin(self, speech: bytes) -> None:
-        """Start an utterance with the cepstral mean of that same utterance.
+        """Start an utterance with fresh state and the cepstral mean of that same utterance.
 
-        By itself pocketsphinx carries the mean over from whatever it heard before, so a result would depend
-        on earlier requests, and the first one would be wrong. The first pass here only measures; it searches
-        nothing.
+        By itself pocketsphinx carries mean and noise level over from whatever it heard before, so a result
+        would depend on earlier requests and the first one would be wrong. So the utterance is measured first,
+        under a grammar so small that the search costs next to nothing. Measuring a whole utterance also
+        enlarges buffers that the slice-by-slice path must not find enlarged (it crashes): hence the second
+        reset.
         """
+        decoder = self._decoder
         if self._listening:  # the last recording was dropped half-way
             self._end()
-        self._decoder.reinit_feat()
-        self._decoder.start_utt()
-        self._decoder.process_raw(speech, no_search=True, full_utt=True)
-        mean = self._decoder.get_cmn()
-        self._decoder.end_utt()
-        self._decoder.set_cmn(mean)
-        self._decoder.start_utt()
+        decoder.reinit_feat()
+        decoder.activate_search(_MEASURE)
+        decoder.start_utt()
+        decoder.process_raw(speech, no_search=True, full_utt=True)
+        mean = decoder.get_cmn()
+        decoder.end_utt()
+        decoder.activate_search(self._search)
+        decoder.reinit_feat()
+        decoder.set_cmn(mean)
+        decoder.start_utt()
         self._listening = True
 
     def _end(self) -> None:

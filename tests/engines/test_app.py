@@ -221,7 +221,7 @@ async def test_the_limits_hold_and_a_client_that_leaves_frees_its_place(
             assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
             assert (await reply.json())["error"]["code"] == "overloaded"
 
-        long.close()  # with 20 seconds of work left
+        long.close()  # with about ten seconds of work left
         left_at = time.monotonic()
         for _ in itertools.count():
             async with session.get(f"{small.url}/health") as health:

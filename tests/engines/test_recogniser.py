@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -50,6 +51,13 @@ def test_a_recording_dropped_half_way_leaves_no_trace(recogniser: Recogniser, ph
     dropped = recogniser.listen(phrase_pcm * 2)
     for _ in range(10):
         next(dropped)
+    assert hear(recogniser, phrase_pcm) == alone
+
+
+def test_what_was_heard_before_changes_nothing(recogniser: Recogniser, phrase_pcm: bytes) -> None:
+    alone = hear(Recogniser(), phrase_pcm)
+    loud_noise = random.Random(7).randbytes(BYTES_PER_SECOND)
+    hear(recogniser, loud_noise)
     assert hear(recogniser, phrase_pcm) == alone
 
 
