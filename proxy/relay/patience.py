@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 from proxy.errors import GatewayError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from proxy.settings import Timeouts
@@ -40,7 +41,6 @@ class Patience:
 
     __slots__ = (
         "_deadline",
-        "_deadline_error",
         "_limits",
         "_loop",
         "_phase",
@@ -48,6 +48,7 @@ class Patience:
         "_since",
         "_task",
         "_timer",
+        "_total",
         "reason",
     )
 
@@ -65,12 +66,12 @@ class Patience:
         self._shortest = min(self._limits)
         self._phase = Phase.GATEWAY
         self._since = self._loop.time()
-        self._deadline = _NEVER
-        self._deadline_error: GatewayError | None = None
+        self._deadline: tuple[float, GatewayError | None] = (_NEVER, None)
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         if timeouts.total is not None:
             self.deadline(timeouts.total, "timeouts.total")
+        self._total = self._deadline
 
     def enter(self, phase: Phase) -> None:
         """Take note that the wait for ``phase`` begins now."""
@@ -80,19 +81,19 @@ class Patience:
     def deadline(self, seconds: float, name: str) -> None:
         """End the request with 408 when it is not over in ``seconds``; the earliest of several deadlines counts."""
         due = self._loop.time() + seconds
-        if due < self._deadline:
-            self._deadline = due
-            self._deadline_error = GatewayError(
+        if due < self._deadline[0]:
+            error = GatewayError(
                 "request_timeout",
                 f"Request exceeded the timeout sent in the request: {seconds * 1000:.0f}ms. Raise {name} or send less.",
                 failure="upstream_timed_out",
             )
+            self._deadline = (due, error)
             if self._timer is not None:
                 self._schedule(self._loop.time())
 
-    def no_deadline(self) -> None:
-        """Forget the deadline: what it covered has been reached."""
-        self._deadline = _NEVER
+    def head_reached(self) -> None:
+        """Forget the deadline of the reply's head: from here on only ``timeouts.total`` counts."""
+        self._deadline = self._total
 
     def interrupt(self, reason: GatewayError) -> None:
         """End the request with ``reason``; the first reason stays."""
@@ -126,15 +127,16 @@ class Patience:
             self._timer.cancel()
             self._timer = None
         # No phase that begins from now on can be over before the shortest limit has passed.
-        due = min(self._since + self._limits[self._phase], now + self._shortest, self._deadline)
+        due = min(self._since + self._limits[self._phase], now + self._shortest, self._deadline[0])
         if due < _NEVER:
             self._timer = self._loop.call_at(due, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
         self._timer = None
-        if now >= self._deadline and self._deadline_error is not None:
-            self.interrupt(self._deadline_error)
+        due, error = self._deadline
+        if now >= due and error is not None:
+            self.interrupt(error)
         elif now >= self._since + self._limits[self._phase]:
             self.interrupt(_OVER[self._phase](self._limits[self._phase]))
         else:
@@ -155,12 +157,12 @@ def _upstream_timeout(what: str) -> GatewayError:
     return GatewayError("upstream_timeout", f"The upstream {what}. Try again.", failure="upstream_timed_out")
 
 
-_OVER: Final = {
+_OVER: Final[dict[Phase, Callable[[float], GatewayError]]] = {
     Phase.CLIENT: _upload_timeout,
     Phase.ACCEPT: lambda limit: _upstream_timeout(f"accepted no byte of the upload for {limit:g} seconds"),
     Phase.FIRST_BYTE: lambda limit: _upstream_timeout(f"did not answer within {limit:g} seconds"),
     Phase.REPLY: lambda limit: _upstream_timeout(f"fell silent for {limit:g} seconds"),
-    Phase.READER: lambda limit: client_left(),
+    Phase.READER: lambda _limit: client_left(),
 }
 
 

@@ -57,7 +57,7 @@ class Spool:
         self._memory: list[bytes] = []
         self._in_memory = 0
         self._file: int | None = None
-        self._secret = os.urandom(48) if limits.encrypt else None  # 32 bytes of key, 16 of initial counter
+        self._secret = b""
         self._cipher: CipherContext | None = None
 
     @property
@@ -98,6 +98,7 @@ class Spool:
 
     def _write(self, chunk: bytes) -> None:
         if self._file is None:
+            self._secret = os.urandom(48)  # 32 bytes of key, 16 of initial counter
             self._file = _unnamed_file(self._limits.directory or tempfile.gettempdir())
             self._cipher = self.new_cipher()
         data = memoryview(chunk if self._cipher is None else self._cipher.update(chunk))
@@ -112,7 +113,7 @@ class Spool:
 
     def new_cipher(self) -> CipherContext | None:
         """Return a cipher at the file's first byte, or None when the file is not encrypted."""
-        if self._secret is None:
+        if not self._limits.encrypt:
             return None
         return Cipher(AES(self._secret[:32]), CTR(self._secret[32:])).encryptor()  # CTR: the same both ways
 

@@ -1,0 +1,31 @@
+"""What one request sees of the gateway: everything made from the settings, as one frozen value.
+
+A reload makes a new house and swaps it; a request keeps the one it began in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.access.callers import Keyring
+    from proxy.form.scanner import FormLimits
+    from proxy.providers.registry import Registry
+    from proxy.routing.resolve import Directory
+    from proxy.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Settings and what was assembled from them. ``secrets`` are all the operator's, longest first, for redaction."""
+
+    settings: Settings
+    keyring: Keyring
+    directory: Directory
+    providers: Registry
+    form_limits: FormLimits
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<House {len(self.providers)} providers>"

@@ -1,0 +1,75 @@
+"""Every private name of aiohttp that the gateway uses, each with its reason. A test fails when one of them changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import http_parser, web
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+def require_c_parser() -> None:
+    """Refuse to run on aiohttp's Python parser: it had most of the smuggling CVEs."""
+    if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
+        raise RuntimeError(
+            "aiohttp runs without its C parser. Install a wheel of aiohttp, and unset AIOHTTP_NO_EXTENSIONS."
+        )
+
+
+def never_resend(session: aiohttp.ClientSession) -> None:
+    """Keep aiohttp from sending PUT, DELETE and GET a second time by itself: a streamed body is gone, a bill is not."""
+    session._retry_connection = False
+
+
+class Reply(web.StreamResponse):
+    """A reply whose head goes out with its first bytes, in one write, instead of by itself."""
+
+    _send_headers_immediately = False
+
+
+class Protocol(web.RequestHandler):
+    """aiohttp's connection with a limit of its own for a request's head, beside the one for an idle connection.
+
+    aiohttp has one timer for both. The head's begins with its first byte, and at once on a new connection.
+    """
+
+    __slots__ = ("_head_limit", "_head_timer")
+
+    def __init__(self, *args: Any, head_limit: float | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_limit = head_limit
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the limit for the first head."""
+        super().connection_made(transport)
+        self._start_head_timer()
+
+    def data_received(self, data: bytes) -> None:
+        """Start the limit when a head begins; the timer itself looks whether it ended."""
+        super().data_received(data)
+        if self._head_timer is None and self._waits_for_head():
+            self._start_head_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the timer with the connection."""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        super().connection_lost(exc)
+
+    def _waits_for_head(self) -> bool:
+        return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    def _start_head_timer(self) -> None:
+        if self._head_limit is not None:
+            count = self._request_count
+            self._head_timer = self._loop.call_later(self._head_limit, self._head_is_late, count)
+
+    def _head_is_late(self, count: int) -> None:
+        self._head_timer = None
+        if self._request_count == count and self._waits_for_head():
+            self.force_close()
