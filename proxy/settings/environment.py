@@ -11,7 +11,7 @@ from proxy.settings.mistakes import Ledger, Where, did_you_mean, dotted
 from proxy.settings.model import Section, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic.fields import FieldInfo
 
@@ -26,6 +26,7 @@ _SERVICE_LINK: Final = re.compile(
     r"AUDIOGATE_(?:[A-Z0-9_]+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)"
 )
+_NEAR_NAME: Final = 0.88  # names of one section are alike already by its name
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://.*")  # the value of AUDIOGATE_PORT among them
 
 Keys = tuple[str, ...]  # a place that no list lies on the way to
@@ -68,9 +69,7 @@ def expand(text: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
         if found[0] == "$${":
             return "${"
         if name is None:
-            raise Unset(
-                "has a '${' that is not ${NAME} or ${NAME:-default}; write '$${' for the two characters"
-            )
+            raise Unset("has a '${' that is not ${NAME} or ${NAME:-default}; write '$${' for the two characters")
         first = first or name
         value = environ.get(name)
         if default is not None:
@@ -96,7 +95,7 @@ def overlay(environ: Mapping[str, str], ledger: Ledger) -> tuple[dict[str, Any],
         if not name.startswith(PREFIX) or _is_foreign(name, text):
             continue
         if name not in known:
-            ledger.spoil((name,), f"unknown setting{did_you_mean(name, known)}")
+            ledger.spoil((name,), f"unknown setting{_near(name, known)}")
             continue
         where, field = known[name]
         if not text:
@@ -190,6 +189,12 @@ def _is_foreign(name: str, value: str) -> bool:
     if name.endswith("_PORT") and _SERVICE_URL.fullmatch(value):
         return True
     return _SERVICE_LINK.fullmatch(name) is not None
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """Suggest a variable by what follows the prefix, which all of them have in common."""
+    words = [word.removeprefix(PREFIX) for word in known]
+    return did_you_mean(name.removeprefix(PREFIX).upper(), words, near=_NEAR_NAME).replace("'", f"'{PREFIX}", 1)
 
 
 def _leaves(value: Any, at: Where) -> Iterator[Where]:

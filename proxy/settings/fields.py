@@ -50,8 +50,7 @@ def items_of(field: FieldInfo) -> type[Section] | None:
 def takes_text(field: FieldInfo) -> bool:
     """Tell whether text is the field's value as it is, rather than YAML to be read."""
     return all(
-        choice in _TEXT or choice is NoneType or get_origin(choice) is Literal
-        for choice in _choices(field.annotation)
+        choice in _TEXT or choice is NoneType or get_origin(choice) is Literal for choice in _choices(field.annotation)
     )
 
 
@@ -76,9 +75,7 @@ def is_flag(field: FieldInfo) -> bool:
 
 def secrets_of(model: type[Section]) -> tuple[str, ...]:
     """Return the names of the section's secrets: each has a twin ``NAME_file``."""
-    return tuple(
-        name for name, field in model.model_fields.items() if SecretStr in _choices(field.annotation)
-    )
+    return tuple(name for name, field in model.model_fields.items() if SecretStr in _choices(field.annotation))
 
 
 def keys_of(model: type[Section]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-_SHOWN_VALUE: Final = 40  # characters of a wrong value in a message: enough to find it, still one line
+_SHOWN_VALUE: Final = 24  # characters of a wrong value in a message: longer than words, shorter than keys
 _WORDS: Final = {
     "missing": "is required",
     "model_type": "must be a mapping of keys",
@@ -102,8 +102,6 @@ def _message(detail: ErrorDetails, origin: str | None) -> str:
         return f"must be {context['phrase']}, not {_shown(detail['input'])}"
     if detail["type"] == "must":
         return f"must be {context['phrase']}"
-    if detail["type"] == "too_short":
-        return "must not be empty"
     return _WORDS.get(detail["type"], detail["msg"])
 
 
@@ -113,4 +111,4 @@ def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = ascii(value)
-    return text if len(text) <= _SHOWN_VALUE else f"{text[:_SHOWN_VALUE]}…"
+    return text if len(text) <= _SHOWN_VALUE else "this text"

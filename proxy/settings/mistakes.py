@@ -17,6 +17,7 @@ Where = tuple[str | int, ...]
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHOWN_KEY: Final = 40  # characters of an odd key in a message: enough to find it, still one line
 _NEAR: Final = 0.75  # a slip of the finger scores higher; two different words of the domain score lower
+_NEAR_SHORT: Final = 0.66  # up to four letters: two of them swapped score 0.67
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,7 @@ class SettingsError(Exception):
     so that a reload that was refused can be tried again when one of the files changes, and only then.
     """
 
-    def __init__(
-        self, mistakes: tuple[Mistake, ...], *, files: tuple[Path, ...] = (), fingerprint: str = ""
-    ) -> None:
+    def __init__(self, mistakes: tuple[Mistake, ...], *, files: tuple[Path, ...] = (), fingerprint: str = "") -> None:
         super().__init__("\n".join(map(str, mistakes)))
         self.mistakes = mistakes
         self.files = files
@@ -78,15 +77,11 @@ class Ledger:
 
     def echoes(self, where: Where) -> bool:
         """Tell whether a mistake at ``where`` would only follow from a spoiled value."""
-        return any(
-            spoiled[: len(where)] == where or where[: len(spoiled)] == spoiled for spoiled in self._spoiled
-        )
+        return any(spoiled[: len(where)] == where or where[: len(spoiled)] == spoiled for spoiled in self._spoiled)
 
     def origin(self, where: Where) -> str | None:
         """Return the variable or flag that gave the value at ``where`` or the list around it."""
-        return next(
-            (self.origins[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.origins), None
-        )
+        return next((self.origins[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.origins), None)
 
     def replace_origins(self, layer: Mapping[Where, str]) -> None:
         """Let a stronger layer's values take the place of what lay at and below them."""
@@ -110,7 +105,11 @@ def dotted(where: Where) -> str:
     return path
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'connect'?`` for the nearest known word, or nothing when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=_NEAR)
-    return f"; did you mean '{near[0]}'?" if near else ""
+def did_you_mean(word: str, known: Iterable[str], *, near: float | None = None) -> str:
+    """Return ``; did you mean 'connect'?`` for the nearest known word, or nothing when none is near.
+
+    ``near`` is the least likeness to be suggested, from 0 to 1 (``difflib``'s ratio).
+    """
+    cutoff = near or (_NEAR if len(word) > 4 else _NEAR_SHORT)
+    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean '{nearest[0]}'?" if nearest else ""

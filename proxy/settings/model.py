@@ -45,9 +45,7 @@ from proxy.settings.values import (
 class Section(BaseModel):
     """A mapping of the settings file: frozen, and nothing in it but what is declared."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class Ops(Section):
@@ -56,7 +54,7 @@ class Ops(Section):
     listen: Address = Address("127.0.0.1", 8788)
     """Where the ops listener binds: HOST:PORT, [IPv6]:PORT or :PORT."""
     token: Secret | None = None
-    """Needed for everything but health and metrics. Required when ops listens beyond loopback."""
+    """Needed for everything but health and metrics. Without one, ops beyond loopback serves only those."""
     hosts: tuple[HostName, ...] = ()
     """Host names, besides IP addresses and localhost, under which ops may be reached without a token."""
 
@@ -122,6 +120,8 @@ class VirtualKey(Section):
     """Azure: client secret of the Entra application."""
     entra_scope: Text | None = None
     """Azure: scope of the token; null for https://cognitiveservices.azure.com/.default."""
+    entra_authority: BaseUrl | None = None
+    """Azure: where the token is fetched; null for https://login.microsoftonline.com."""
     foundry_url: BaseUrl | None = None
     """Azure AI Foundry: the endpoint's address."""
 
@@ -261,7 +261,5 @@ class Settings(Section):
     """The record of each request."""
     drain: Drain = Drain()
     """The way out."""
-    workers: Annotated[int, *whole(1, 64)] = (
-        1  # processes: beyond the cores of one machine they only cost memory
-    )
+    workers: Annotated[int, *whole(1, 64)] = 1  # processes: beyond the cores of one machine they only cost memory
     """Worker processes. Changes at a restart only."""

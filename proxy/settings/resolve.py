@@ -37,6 +37,7 @@ _FLAG_WORDS: Final = {
 
 # Secrets inside a config document; each may be given as NAME_file there too.
 _DOCUMENT_SECRETS: Final = frozenset({"api_key", "azure_ad_token", "azure_entra_client_secret"})
+_DOCUMENT_TWINS: Final = frozenset(f"{name}_file" for name in _DOCUMENT_SECRETS)
 _FORM_FIELDS: Final = "override_params"  # the client's own names: nothing in there is ours to read
 
 
@@ -68,8 +69,9 @@ class Resolver:
             elif (field := model.model_fields.get(key)) and not self._ledger.is_spoiled(where):
                 if value is None and is_container(field) and not is_nullable(field):
                     continue  # "limits:" with every line below it commented out
-                resolved[key] = self._document(value, where) if model is Config else value
-                resolved[key] = self._value(field, resolved[key], where)
+                resolved[key] = self._value(field, value, where)
+        if model is Config:
+            return self._document(resolved, at)
         for name in secrets_of(model):
             self._fetch(name, tree, resolved, at)
         return resolved
@@ -128,7 +130,7 @@ class Resolver:
         resolved = {
             key: inner if key == _FORM_FIELDS else self._document(inner, (*at, key))
             for key, inner in value.items()
-            if key.removesuffix("_file") not in _DOCUMENT_SECRETS or not key.endswith("_file")
+            if key not in _DOCUMENT_TWINS
         }
         for name in sorted(_DOCUMENT_SECRETS):
             self._fetch(name, value, resolved, at)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from proxy.settings.mistakes import Where
 
 _DEFAULTS: Final = Settings()
-_GUARD: Final = (
+GUARD: Final = (
     "open lets anyone who reaches the listener spend the virtual keys; set auth.mode to keys, listen on "
     "127.0.0.1, or set auth.trust_network to true if the network keeps strangers out"
 )
@@ -44,16 +44,17 @@ def broken_rules(tree: dict[str, Any]) -> Iterator[tuple[Where, str]]:
 
 def _open_to_all(tree: dict[str, Any]) -> Iterator[tuple[Where, str]]:
     """In open mode whoever reaches the gateway may spend the virtual keys: the way there must be guarded."""
-    auth = _mapping(tree.get("auth"))
+    auth = tree.get("auth", {})
     listen = _address(tree.get("listen"), _DEFAULTS.listen)
     if (
-        auth.get("mode", "open") == "open"
+        isinstance(auth, dict)
+        and auth.get("mode", "open") == "open"
         and auth.get("trust_network", False) is False
         and tree.get("virtual_keys")
         and listen
         and not listen.is_loopback
     ):
-        yield ("auth", "mode"), _GUARD
+        yield ("auth", "mode"), GUARD
 
 
 def _same_listener(tree: dict[str, Any]) -> Iterator[tuple[Where, str]]:

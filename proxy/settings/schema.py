@@ -8,6 +8,7 @@ from proxy.settings.fields import items_of, secrets_of, section_of
 from proxy.settings.model import GatewayKey, Section, Settings
 
 _VARIABLE: Final = r"\$\{"  # text with a variable stands for any value
+_A_VARIABLE: Final = {"type": "string", "pattern": _VARIABLE}
 
 
 def json_schema() -> dict[str, Any]:
@@ -19,8 +20,9 @@ def json_schema() -> dict[str, Any]:
     for model in _sections(Settings):
         section = schema if model is Settings else schema["$defs"][model.__name__]
         properties = section["properties"]
-        for name, entry in properties.items():
-            properties[name] = _with_variables({key: entry[key] for key in entry if key != "title"})
+        for name, field in model.model_fields.items():
+            entry = {word: value for word, value in properties[name].items() if word != "title"}
+            properties[name] = _with_variables(entry | {"description": field.description})
         for name in secrets_of(model):
             properties[f"{name}_file"] = _file_twin(name)
         section.pop("title", None)
@@ -54,17 +56,26 @@ def _file_twin(name: str) -> dict[str, Any]:
 
 def _with_variables(entry: dict[str, Any]) -> dict[str, Any]:
     """Let ``${NAME}`` stand where a number, a flag or text of a certain form is expected."""
+    if "anyOf" in entry:
+        kinds = [
+            _with_variables(kind) if kind.get("type") in ("string", "array", "object") else kind
+            for kind in entry["anyOf"]
+        ]
+        return entry | {"anyOf": kinds if any(map(_takes_variables, kinds)) else [*kinds, _A_VARIABLE]}
     if "pattern" in entry:
         return entry | {"pattern": f"{_VARIABLE}|{entry['pattern']}"}
     if entry.get("type") in ("integer", "number", "boolean") or "enum" in entry:
-        outside = {key: value for key, value in entry.items() if key in ("description", "default")}
-        inside = {key: value for key, value in entry.items() if key not in outside}
-        return {"anyOf": [inside, {"type": "string", "pattern": _VARIABLE}], **outside}
-    if "anyOf" in entry:
-        kinds = [_with_variables(kind) if "pattern" in kind else kind for kind in entry["anyOf"]]
-        if not any(kind.get("type") == "string" for kind in kinds):
-            kinds.append({"type": "string", "pattern": _VARIABLE})
-        return entry | {"anyOf": kinds}
-    if "items" in entry and "pattern" in entry["items"]:
+        outside = {word: value for word, value in entry.items() if word in ("description", "default")}
+        inside = {word: value for word, value in entry.items() if word not in outside}
+        return {"anyOf": [inside, _A_VARIABLE], **outside}
+    if "items" in entry:
         return entry | {"items": _with_variables(entry["items"])}
+    if "patternProperties" in entry:
+        free = {key: _with_variables(inner) for key, inner in entry["patternProperties"].items()}
+        return entry | {"patternProperties": free}
     return entry
+
+
+def _takes_variables(kind: dict[str, Any]) -> bool:
+    """Tell whether a kind of text lets a variable through: any text, or a form that was widened."""
+    return kind.get("type") == "string" and not {"const", "enum"} & kind.keys()

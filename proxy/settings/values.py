@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, PlainSerializer, SecretStr, Strict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    Strict,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError, core_schema
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ _SECRET_LENGTH: Final = 8000  # characters: a header line that common servers st
 _HEADER_TEXT: Final = re.compile(r"[!-~\xa1-\xff](?:[ -~\xa0-\xff]*[!-~\xa1-\xff])?")
 _HOST: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\]"
 _URL: Final = re.compile(
-    rf"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{{0,31}})://(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?(?P<path>/[!-~]*)?"
+    rf"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{{0,31}})://(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?(?P<path>/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
 )
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -41,9 +49,7 @@ class Must:
     phrase: str
     echo: bool = True
 
-    def __get_pydantic_core_schema__(
-        self, source: object, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.custom_error_schema(
             handler(source),
             custom_error_type="must",
@@ -98,12 +104,8 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: object, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        from_text = core_schema.no_info_after_validator_function(
-            cls.parse, core_schema.str_schema(strict=True)
-        )
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        from_text = core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
         return core_schema.custom_error_schema(
             from_text,
             custom_error_type="must",
@@ -146,7 +148,7 @@ def _authority(found: re.Match[str]) -> str:
 
 
 def _base_url(text: str) -> str:
-    if "@" in text:
+    if "@" in text.partition("://")[2].partition("/")[0]:
         raise rule("must not hold a user name or password; put the credential into a virtual key")
     if "?" in text or "#" in text:
         raise rule("must not have a query or a fragment")
@@ -183,14 +185,32 @@ def _label(text: str) -> str:
     return text
 
 
-BaseUrl = Annotated[
-    str, Strict(), Field(pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^@?#\s]+$"), AfterValidator(_base_url)
+def _not_empty(value: Any) -> Any:
+    if value == "":  # pathlib takes it for the working directory
+        raise ValueError
+    return value
+
+
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise rule("must not be empty")
+    return values
+
+
+def _for_editors(pattern: str) -> WithJsonSchema:
+    """Return a coarse pattern for the schema; the validator beside it is exact and explains itself."""
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+BaseUrl = Annotated[str, Strict(), AfterValidator(_base_url), _for_editors(r"^[Hh][Tt][Tt][Pp][Ss]?://[^@?#\s]+$")]
+HttpOrigin = Annotated[
+    str, Strict(), AfterValidator(_http_origin), _for_editors(r"^[Hh][Tt][Tt][Pp][Ss]?://[^@/?#\s]+/?$")
 ]
+# Any scheme: browser extensions and app shells have their own.
 BrowserOrigin = Annotated[
-    str, Strict(), AfterValidator(_origin)
-]  # extensions and app shells have schemes of their own
-HttpOrigin = Annotated[str, Strict(), AfterValidator(_http_origin)]
-HostName = Annotated[str, Strict(), AfterValidator(_host_name)]
+    str, Strict(), AfterValidator(_origin), _for_editors(r"^[A-Za-z][A-Za-z0-9+.-]*://[^@/?#\s]+/?$")
+]
+HostName = Annotated[str, Strict(), AfterValidator(_host_name), _for_editors(r"^[A-Za-z0-9.-]+$")]
 
 # --- names and words ------------------------------------------------------------------------------
 
@@ -219,17 +239,20 @@ AuthScheme = Annotated[
     Field(pattern=r"^(bearer|none|header:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64})$"),
     Must("bearer, none or header:NAME", echo=False),
 ]
+_FORMAT: Final = r"^[a-z0-9]{1,16}$"
 Format = Annotated[
     str,
     Strict(),
-    Field(pattern=r"^[a-z0-9]{1,16}$"),
+    Field(pattern=_FORMAT),
     Must("a file format like mp3: 1 to 16 lower-case letters or digits", echo=False),
 ]
-Formats = Annotated[tuple[Format, ...], Field(min_length=1)]
-FormatsOrAny = Annotated[
-    Literal["any"] | Formats, Must("any, or a list of file formats like [mp3, wav]", echo=False)
+Formats = Annotated[
+    tuple[Format, ...],
+    AfterValidator(_some),
+    WithJsonSchema({"type": "array", "minItems": 1, "items": {"type": "string", "pattern": _FORMAT}}),
 ]
-Directory = Annotated[Path, Must("the path of a directory", echo=False)]
+FormatsOrAny = Annotated[Literal["any"] | Formats, Must("any, or a list of file formats like [mp3, wav]", echo=False)]
+Directory = Annotated[Path, BeforeValidator(_not_empty), Must("the path of a directory", echo=False)]
 Scalar = Annotated[str | int | float | bool, Must("text, a number, true or false", echo=False)]
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -261,9 +284,7 @@ KeepAlive = Annotated[
 
 # --- secrets --------------------------------------------------------------------------------------
 
-HEADER_SAFE: Final = (
-    "text that a header can carry: Latin-1, one line, no spaces around it, up to 8000 characters"
-)
+HEADER_SAFE: Final = "text that a header can carry: Latin-1, one line, no spaces around it, up to 8000 characters"
 
 
 def is_header_safe(text: str) -> bool:
