@@ -23,7 +23,7 @@ from proxy.settings.model import (
     Timeouts,
     VirtualKey,
 )
-from proxy.settings.redact import redacted
+from proxy.settings.redact import redacted, secrets_in
 from proxy.settings.schema import json_schema
 from proxy.settings.values import Address
 
@@ -49,4 +49,5 @@ __all__ = [
     "json_schema",
     "load",
     "redacted",
+    "secrets_in",
 ]

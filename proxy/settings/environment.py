@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.settings.document import DocumentError, parse
-from proxy.settings.fields import keys_of, section_of, takes_text
+from proxy.settings.fields import is_container, keys_of, section_of, takes_text
 from proxy.settings.mistakes import Ledger, Where, did_you_mean, dotted
 from proxy.settings.model import Section, Settings
 
@@ -26,12 +26,12 @@ _SERVICE_LINK: Final = re.compile(
     r"AUDIOGATE_(?:[A-Z0-9_]+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)"
 )
-_NEAR_NAME: Final = 0.88  # names of one section are alike already by its name
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://.*")  # the value of AUDIOGATE_PORT among them
 
-Keys = tuple[str, ...]  # a place that no list lies on the way to
-
 _VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
+_NEAR_NAME: Final = 0.88  # names of one section are alike already by its name
+
+Keys = tuple[str, ...]  # a place that no list lies on the way to
 
 
 class Unset(Exception):  # noqa: N818  (the words at the call read better)
@@ -130,22 +130,30 @@ def from_flags(flags: Mapping[str, Any], ledger: Ledger) -> tuple[dict[str, Any]
 def read(text: str, field: FieldInfo | None, at: Where, ledger: Ledger, origin: str) -> Any:
     """Return what ``text`` from outside means for ``field``: itself, or the YAML that it is.
 
-    Text that is no YAML spoils the place.
+    Text that is no YAML is left to the models to refuse, or spoils the place of a section, list or mapping.
     """
     if field is None or takes_text(field):
         return text
     try:
         return parse(text, ledger, at)
     except DocumentError as problem:
+        if not is_container(field):
+            return text
         ledger.spoil(at, f"{problem} (in {origin})")
         return None
 
 
 def put(tree: dict[str, Any], where: Keys, value: Any) -> None:
-    """Set a place in a tree of sections; a section's mapping is added to what is there."""
+    """Set a place in a tree of sections; a section's mapping is added to what is there.
+
+    A section that is no mapping stays as it is, for the models to refuse.
+    """
     *above, last = where
     for step in above:
-        tree = tree.setdefault(step, {})
+        section: Any = tree.setdefault(step, {})
+        if not isinstance(section, dict):
+            return
+        tree = section
     here = tree.get(last)
     tree[last] = here | value if isinstance(here, dict) and isinstance(value, dict) else value
 

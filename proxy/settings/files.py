@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from typing import TYPE_CHECKING
 
 from proxy.settings.document import MAX_BYTES
@@ -54,7 +55,7 @@ class Files:
         return _digest(self._contents)
 
     def _remember(self, path: Path, content: bytes | None) -> None:
-        if path.is_file() or not path.exists():
+        if _is_watchable(path):
             self._contents[path.absolute()] = content
 
 
@@ -71,6 +72,14 @@ def fingerprint(files: Iterable[Path]) -> str:
         except OSError:
             contents[path] = None
     return _digest(contents)
+
+
+def _is_watchable(path: Path) -> bool:
+    """Tell a file, or one that cannot be reached yet, from pipes, devices and directories."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _content(path: Path) -> bytes:

@@ -60,6 +60,7 @@ class Ledger:
         self.mistakes: list[Mistake] = []
         self.origins: dict[Where, str] = {}
         self._spoiled: set[Where] = set()
+        self._above_spoiled: set[Where] = set()
 
     def add(self, where: Where, message: str) -> None:
         """Report a mistake, naming the variable or flag it came from."""
@@ -70,6 +71,7 @@ class Ledger:
         """Report a mistake that leaves no value at ``where``."""
         self.mistakes.append(Mistake(dotted(where), message))
         self._spoiled.add(where)
+        self._above_spoiled |= {where[:n] for n in range(len(where))}
 
     def is_spoiled(self, where: Where) -> bool:
         """Tell whether no value could be learnt at exactly this place."""
@@ -77,7 +79,7 @@ class Ledger:
 
     def echoes(self, where: Where) -> bool:
         """Tell whether a mistake at ``where`` would only follow from a spoiled value."""
-        return any(spoiled[: len(where)] == where or where[: len(spoiled)] == spoiled for spoiled in self._spoiled)
+        return where in self._above_spoiled or any(where[:n] in self._spoiled for n in range(len(where) + 1))
 
     def origin(self, where: Where) -> str | None:
         """Return the variable or flag that gave the value at ``where`` or the list around it."""

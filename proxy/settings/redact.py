@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel, SecretStr
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from proxy.settings.model import Settings
 
 HIDDEN: Final = "***"
@@ -27,6 +31,39 @@ def redacted(settings: Settings) -> dict[str, Any]:
     for config in view["configs"]:
         config["config"] = _scrub_document(config["config"])
     return view
+
+
+def secrets_in(settings: Settings) -> tuple[str, ...]:
+    """Return every secret that the settings hold, longest first, for redaction by value.
+
+    Longest first, since a secret may be part of another. A gateway key known by its digest only is not among them.
+    """
+    found = {*_declared(settings), *(secret for entry in settings.configs for secret in _named(entry.config))}
+    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def _declared(value: Any) -> Iterator[str]:
+    """Yield what the models declare to be secret."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for _, inner in value:
+            yield from _declared(inner)
+    elif isinstance(value, tuple):
+        for inner in value:
+            yield from _declared(inner)
+
+
+def _named(value: Any) -> Iterator[str]:
+    """Yield what a config document's key names call secret."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if isinstance(inner, str) and inner and _SECRET_WORD.search(key):
+                yield inner
+            yield from _named(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _named(inner)
 
 
 def _scrub(value: Any) -> Any:

@@ -28,12 +28,8 @@ from proxy.settings.values import HEADER_SAFE, is_header_safe
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-_FLAG_WORDS: Final = {
-    "yes": True,
-    "on": True,
-    "no": False,
-    "off": False,
-}  # what YAML 1.1 taught people to write
+# What YAML 1.1 taught people to write.
+_FLAG_WORDS: Final = {"yes": True, "on": True, "no": False, "off": False}
 
 # Secrets inside a config document; each may be given as NAME_file there too.
 _DOCUMENT_SECRETS: Final = frozenset({"api_key", "azure_ad_token", "azure_entra_client_secret"})
@@ -89,7 +85,7 @@ class Resolver:
         origin = self._ledger.origin(at)
         if takes_text(field):
             return None if origin and text == "null" and is_nullable(field) else text
-        value = read(text, field, at, self._ledger, origin or "this text")
+        value = read(text, field, at, self._ledger, origin or "the text given")
         return _FLAG_WORDS.get(str(value).lower(), value) if is_flag(field) else value
 
     def _fetch(self, name: str, tree: dict[str, Any], resolved: dict[str, Any], at: Where) -> None:

@@ -162,6 +162,14 @@ WRONG = [
         "limits.max_parts: must be a whole number from 1 to 10000 (in AUDIOGATE_LIMITS)",
     ),
     (
+        {"AUDIOGATE_LIMITS": "5", "AUDIOGATE_LIMITS__MAX_PARTS": "3"},
+        "limits: must be a mapping of keys (in AUDIOGATE_LIMITS)",
+    ),
+    (
+        {"AUDIOGATE_WORKERS": "{"},
+        "workers: must be a whole number from 1 to 64 (in AUDIOGATE_WORKERS)",
+    ),
+    (
         {"AUDIOGATE_LIMITS": "{max_part: 1}"},
         "limits.max_part: unknown key; did you mean 'max_parts'? (in AUDIOGATE_LIMITS)",
     ),

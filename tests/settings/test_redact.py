@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from proxy.settings import Settings, redacted
+from proxy.settings import Settings, redacted, secrets_in
 
 if TYPE_CHECKING:
     from tests.settings.conftest import Read
@@ -15,7 +15,7 @@ ops: {token: SECRET-1}
 auth:
   mode: keys
   keys:
-    - {name: a, key: SECRET-2}
+    - {name: a, key: SECRET-2, metadata: {token: kept}}
     - {name: b, key_sha256: 5EC0E7000000000000000000000000000000000000000000000000000005EC0E}
 virtual_keys:
   - {slug: a, provider: b, key: SECRET-3, azure_ad_token: SECRET-4, entra_tenant_id: t, entra_client_id: c,
@@ -41,6 +41,7 @@ def test_no_secret_is_in_the_view(read: Read) -> None:
 
 def test_everything_else_is_in_the_view(read: Read) -> None:
     view = redacted(read(EVERY_SECRET).settings)
+    assert view["auth"]["keys"][0]["metadata"] == {"token": "kept"}
     assert view["ops"] == {"listen": "127.0.0.1:8788", "token": "***", "hosts": []}
     assert view["configs"][0]["config"] == {
         "api_key": "***",
@@ -60,3 +61,11 @@ def test_everything_else_is_in_the_view(read: Read) -> None:
 def test_the_view_is_json_in_the_shape_of_the_file(read: Read) -> None:
     view = redacted(Settings())
     assert read(orjson.dumps(view).decode()).settings == Settings()
+
+
+def test_every_secret_is_known_by_value_longest_first(read: Read) -> None:
+    secrets = secrets_in(read(EVERY_SECRET).settings)
+    in_urls = {"SECRET-7", "SECRET-8"}
+    assert set(secrets) == {f"SECRET-{n}" for n in range(1, 13)} - in_urls
+    assert [len(secret) for secret in secrets] == sorted((len(secret) for secret in secrets), reverse=True)
+    assert secrets_in(Settings()) == ()

@@ -62,6 +62,7 @@ WRONG = [
     ("ops: {token_file: none}", "ops.token_file: the file cannot be read: no such file or directory"),
     ("ops: {token_file: .}", "ops.token_file: the file cannot be read: is a directory"),
     ('ops: {token_file: "a\\0b"}', "ops.token_file: the file cannot be read: its name is not a path"),
+    (f"ops: {{token_file: {'x' * 5000}}}", "ops.token_file: the file cannot be read: file name too long"),
     ("ops: {token_file: empty}", "ops.token_file: the file is empty"),
     ("ops: {token_file: lines}", f"ops.token_file: the file must hold {HEADER_SAFE}"),
     ("ops: {token_file: binary}", "ops.token_file: the file is not UTF-8 text"),
