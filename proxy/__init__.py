@@ -13,12 +13,14 @@ The rooms, from the street inwards:
     form        multipart/form-data in flight: observe it, re-emit it
     audio       what the bytes say: the container by its first bytes
     records     what happened: the record of a request, its line on stdout
+    transcribe  the client behind ``audiogate transcribe``
     engines     a local speech engine with an OpenAI-style face: an upstream for trying things out
     settings    the settings file → one frozen Settings, all mistakes at once
     headers     what crosses and what never does: hop-by-hop, credentials, Portkey's own
     errors      every way a request can fail: code, source, status
 
-Arrows run down only: ``server → relay → {access, routing, providers, form, audio, records} → {errors, headers, settings}``.
+Arrows run down only:
+``server → relay → {access, routing, providers, form, audio, records} → {errors, headers, settings}``.
 ``routing``, ``providers``, ``form`` and ``audio`` know nothing of aiohttp, asyncio, the clock, the environment or
 randomness: time and chance come in as arguments. ``tests/rules/test_rooms.py`` holds the code to this map.
 """

@@ -25,7 +25,7 @@ class CustomHosts:
     loopback: bool = False
 
     def check(self, url: str, param: str) -> str:
-        """Return ``url`` as a base URL; raises ``invalid_custom_host`` or, if it is not on the list, ``not_allowed``."""
+        """Return ``url`` as a base URL; raises ``invalid_custom_host`` or, if it is not listed, ``not_allowed``."""
         scheme, host, port = _parsed(url, param)
         shown = f"[{host}]" if ":" in host else host
         origin = f"{scheme}://{shown}" + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")

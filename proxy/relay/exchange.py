@@ -225,7 +225,7 @@ class Exchange:
         if outgoing is not None:
             outgoing.unwatch()
         answer.extra["server-timing"] = self._server_timing(attempt)
-        answer.close_after = not upload.ended
+        answer.close_after = not upload.ended or self._relay.draining
         try:
             reply = await answer.relay(upstream, secrets)
         finally:
@@ -261,7 +261,7 @@ class Exchange:
             headers["Retry-After"] = str(error.retry_after)
         if error.code == "method_not_allowed":
             headers["Allow"] = "POST"
-        answer.close_after = not request.content.is_eof()
+        answer.close_after = not request.content.is_eof() or self._relay.draining
         try:
             return await answer.own(error.status, orjson.dumps(error.body()), headers)
         except GatewayError as left:

@@ -9,6 +9,7 @@ from aiohttp import http_parser, web
 
 if TYPE_CHECKING:
     import asyncio
+    from collections import Counter
 
 
 def require_c_parser() -> None:
@@ -36,10 +37,11 @@ class Protocol(web.RequestHandler):
     aiohttp has one timer for both. The head's begins with its first byte, and at once on a new connection.
     """
 
-    __slots__ = ("_head_limit", "_head_timer")
+    __slots__ = ("_head_limit", "_head_timer", "_rejected")
 
-    def __init__(self, *args: Any, head_limit: float | None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, head_limit: float | None, rejected: Counter[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._rejected = rejected
         self._head_limit = head_limit
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -53,6 +55,20 @@ class Protocol(web.RequestHandler):
         super().data_received(data)
         if self._head_timer is None and self._waits_for_head():
             self._start_head_timer()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what the parser refused with a bare 400: its words would repeat the client's bytes."""
+        if status == 400:
+            self._rejected["bad_request"] += 1
+        reply = web.Response(status=status)
+        reply.force_close()
+        return reply
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the timer with the connection."""

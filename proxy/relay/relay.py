@@ -35,6 +35,7 @@ class Relay:
         self.departures = Departures(loop)
         self.tokens = Tokens()
         self.upstreams = Upstreams(house.settings.timeouts)
+        self.draining = False
         self.refusing = False
         self._sink = sink
         self._loop = loop

@@ -1,0 +1,232 @@
+"""The commands. Exit codes: 0 fine, 1 the input or settings are wrong, 2 wrong use, 3 could not start."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+FINE: Final = 0
+WRONG: Final = 1
+CANNOT_START: Final = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; argparse itself exits with 2."""
+    given = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = given.command
+    try:
+        return command(given)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FINE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="audiogate", description="A streaming gateway for speech-to-text.")
+    parser.add_argument("--version", action="version", version=f"audiogate {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the gateway")
+    serve.add_argument("-c", "--config", metavar="FILE", help="settings file (YAML or JSON)")
+    _listeners(serve)
+    serve.add_argument("--workers", type=int, metavar="N", help="worker processes")
+    serve.add_argument("--log-format", choices=("json", "text"), default="text", help="form of the log on stderr")
+    serve.set_defaults(command=_serve)
+
+    demo = commands.add_parser("demo", help="send a spoken sentence through a gateway to a local speech engine")
+    demo.add_argument("--once", action="store_true", help="stop after the sentence")
+    _listeners(demo)
+    demo.set_defaults(command=_demo)
+
+    engine = commands.add_parser("engine", help="run the local speech engine alone")
+    engine.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8789", help="default: %(default)s")
+    engine.set_defaults(command=_engine)
+
+    check = commands.add_parser("check", help="validate a settings file")
+    check.add_argument("file", metavar="FILE")
+    check.set_defaults(command=_check)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of the settings file")
+    schema.set_defaults(command=_schema)
+
+    transcribe = commands.add_parser("transcribe", help="upload recordings and print what was said")
+    transcribe.add_argument("files", nargs="+", metavar="FILE", type=Path)
+    transcribe.add_argument("--url", default="http://127.0.0.1:8787", help="gateway or API; default: %(default)s")
+    transcribe.add_argument("--model", help="model to ask for")
+    transcribe.add_argument("--provider", help="sent as x-portkey-provider")
+    transcribe.add_argument("--format", dest="fmt", help="json, text, srt, verbose_json, vtt")
+    transcribe.add_argument("--translate", action="store_true", help="translate into English")
+    transcribe.add_argument("--key-file", type=Path, help="file with the API key; or set AUDIOGATE_API_KEY")
+    transcribe.set_defaults(command=_transcribe)
+
+    health = commands.add_parser("healthcheck", help="exit 0 when the gateway on this machine is ready")
+    health.add_argument("--ops-listen", metavar="HOST:PORT", help="default: as the settings say")
+    health.set_defaults(command=_healthcheck)
+    return parser
+
+
+def _listeners(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--listen", metavar="HOST:PORT", help="the gateway's address")
+    parser.add_argument("--ops-listen", metavar="HOST:PORT", help="the ops listener's address")
+
+
+def _flags(given: argparse.Namespace) -> dict[str, Any]:
+    return {"listen": given.listen, "ops.listen": given.ops_listen, "workers": getattr(given, "workers", None)}
+
+
+def _serve(given: argparse.Namespace) -> int:
+    from proxy.server.logs import set_up
+    from proxy.server.process import CannotStartError, run, serve_alone
+    from proxy.server.reload import Source
+    from proxy.server.workers import supervise
+    from proxy.settings import SettingsError
+
+    set_up(given.log_format)
+    source = Source(given.config, os.environ, _flags(given))
+    try:
+        loaded, house = source.load()
+    except SettingsError as error:
+        return _report(given.config or os.environ.get("AUDIOGATE_CONFIG") or "settings", error)
+    try:
+        if loaded.settings.workers == 1:
+            run(serve_alone(source, loaded, house))
+        else:
+            run(supervise(source, loaded, given.log_format))
+    except (CannotStartError, RuntimeError) as error:
+        return _say(str(error), CANNOT_START)
+    return FINE
+
+
+def _check(given: argparse.Namespace) -> int:
+    from proxy.server.reload import Source
+    from proxy.settings import SettingsError
+
+    try:
+        Source(given.file, os.environ, {}).load()
+    except SettingsError as error:
+        return _report(given.file, error)
+    return FINE
+
+
+def _report(name: str, error: Any) -> int:
+    for mistake in error.mistakes:
+        print(f"{name}: {mistake}", file=sys.stderr)
+    return WRONG
+
+
+def _schema(_given: argparse.Namespace) -> int:
+    from proxy.settings import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return FINE
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from proxy.server.demo import demo
+
+    return demo(once=given.once, listen=given.listen, ops_listen=given.ops_listen)
+
+
+def _engine(given: argparse.Namespace) -> int:
+    from proxy.engines import MissingExtraError, serve
+    from proxy.settings import Address
+
+    try:
+        address = Address.parse(given.listen)
+    except ValueError:
+        return _say(f"--listen: {given.listen!r} is not HOST:PORT", 2)
+
+    async def run() -> None:
+        engine = await serve(address.host or "0.0.0.0", address.port)  # noqa: S104  (an empty host means all)
+        print(f"audiogate: engine on {engine.url}", file=sys.stderr, flush=True)
+        try:
+            await _until_signal()
+        finally:
+            await engine.close()
+
+    try:
+        asyncio.run(run())
+    except MissingExtraError as error:
+        return _say(str(error), CANNOT_START)
+    except OSError as error:
+        return _say(f"cannot listen on {address}: {(error.strerror or str(error)).rpartition(': ')[2]}", CANNOT_START)
+    return FINE
+
+
+async def _until_signal() -> None:
+    import signal
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def _transcribe(given: argparse.Namespace) -> int:
+    from proxy.transcribe import DEFAULT_MODEL, FORMATS, transcribe
+
+    if given.fmt is not None and given.fmt not in FORMATS:
+        return _say(f"--format: {given.fmt!r} is not one of {', '.join(FORMATS)}", 2)
+    key = os.environ.get("AUDIOGATE_API_KEY") or None
+    if given.key_file is not None:
+        try:
+            key = given.key_file.read_text().strip()
+        except OSError as error:
+            return _say(f"--key-file: {(error.strerror or 'cannot be read').lower()}", WRONG)
+    return asyncio.run(
+        transcribe(
+            given.files,
+            url=given.url,
+            model=given.model or DEFAULT_MODEL,
+            provider=given.provider,
+            fmt=given.fmt,
+            translate=given.translate,
+            api_key=key,
+            stdout=sys.stdout,
+            stderr=sys.stderr,
+        )
+    )
+
+
+def _healthcheck(given: argparse.Namespace) -> int:
+    import http.client
+
+    from proxy.settings import Address, SettingsError, load
+
+    try:
+        address = (
+            Address.parse(given.ops_listen)
+            if given.ops_listen is not None
+            else load(None, environ=os.environ, flags={}).settings.ops.listen
+        )
+    except SettingsError as error:
+        return _report(os.environ.get("AUDIOGATE_CONFIG", "settings"), error)
+    except ValueError:
+        return _say(f"--ops-listen: {given.ops_listen!r} is not HOST:PORT", 2)
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, address.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        status = connection.getresponse().status
+    except OSError as error:
+        return _say(f"ops does not answer on {address}: {error.strerror or error}", WRONG)
+    finally:
+        connection.close()
+    return FINE if status == 200 else _say("the gateway is not ready", WRONG)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"audiogate: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,84 @@
+"""Loads the settings anew on SIGHUP or when one of their files changes; a bad file changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy.server.assemble import assemble
+from proxy.server.logs import log
+from proxy.settings import SettingsError, fingerprint, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from proxy.relay.house import House
+    from proxy.settings import Loaded, Mistake, Settings
+
+_LOOK_EVERY: Final = 1.0  # seconds: kubelet swaps mounted files once a minute, an editor's save should feel immediate
+
+
+class Source:
+    """Where the settings come from: read again, it gives what the file, the environment and the flags say now."""
+
+    def __init__(self, path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> None:
+        self.path = path
+        self.flags = dict(flags)
+        self._environ = dict(environ)
+
+    def load(self) -> tuple[Loaded, House]:
+        """Return settings and house; raises SettingsError with the mistakes of both."""
+        loaded = load(self.path, environ=self._environ, flags=self.flags)
+        house, mistakes = assemble(loaded.settings)
+        if mistakes:
+            raise SettingsError(mistakes, files=loaded.files, fingerprint=loaded.fingerprint)
+        return loaded, house
+
+
+class Reloader:
+    """Watches a source and hands every good house to ``adopt``. ``succeeded`` tells of the last try."""
+
+    def __init__(self, source: Source, loaded: Loaded, adopt: Callable[[House], None]) -> None:
+        self.succeeded = True
+        self._source = source
+        self._adopt = adopt
+        self._settings = loaded.settings
+        self._files, self._fingerprint = loaded.files, loaded.fingerprint
+
+    async def watch(self) -> None:
+        """Look at the files again and again, for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            if self._files and await asyncio.to_thread(fingerprint, self._files) != self._fingerprint:
+                self.reload()
+
+    def reload(self) -> None:
+        """Load now; keep the old settings when the new ones have mistakes."""
+        try:
+            loaded, house = self._source.load()
+        except SettingsError as error:
+            self._files, self._fingerprint = error.files or self._files, error.fingerprint
+            self.succeeded = False
+            log.error("settings refused, the old ones stay: %s", describe(error.mistakes))
+            return
+        self._files, self._fingerprint = loaded.files, loaded.fingerprint
+        for name in _fixed_changes(self._settings, loaded.settings):
+            log.warning("%s has changed: a restart is needed for that", name)
+        self.succeeded = True
+        self._settings = loaded.settings
+        self._adopt(house)
+        log.info("settings loaded anew")
+
+
+def describe(mistakes: tuple[Mistake, ...]) -> str:
+    """Return all mistakes on one line, for a log."""
+    return "; ".join(map(str, mistakes))
+
+
+def _fixed_changes(old: Settings, new: Settings) -> list[str]:
+    fixed = {
+        "listen": (old.listen, new.listen),
+        "ops.listen": (old.ops.listen, new.ops.listen),
+        "workers": (old.workers, new.workers),
+    }
+    return [name for name, (before, after) in fixed.items() if before != after]
