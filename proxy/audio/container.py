@@ -51,9 +51,7 @@ FLAC: Final = Container("flac", "a FLAC file", frozenset({"flac"}))
 MP3: Final = Container("mp3", "an MP3 file", frozenset({"mp3", "mpeg", "mpga"}))
 MP4: Final = Container("mp4", "an MP4 file", frozenset({"mp4", "m4a"}))
 OGG: Final = Container("ogg", "an Ogg file", frozenset({"ogg", "oga", "opus"}))
-WEBM: Final = Container(
-    "webm", "a WebM file", frozenset({"webm"})
-)  # Matroska too: DocType may lie past the head
+WEBM: Final = Container("webm", "a WebM file", frozenset({"webm"}))  # Matroska too: DocType may lie past the head
 AAC: Final = Container("aac", "raw AAC (ADTS)", frozenset({"aac"}))
 TEXT: Final = Container("text", "plain text")
 HTML: Final = Container("html", "an HTML page")

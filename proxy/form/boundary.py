@@ -12,9 +12,7 @@ _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./
 
 # RFC 9110 section 5.6.6. Unquoted values may hold any bchar: real clients do not quote "/" and "=". A lone
 # ";" is allowed.
-_PARAMETER: Final = re.compile(
-    r""";[ \t]*(?:([\w!#$%&'*+.^`|~-]+)=("(?:[^"\\]|\\.)*"|[^\s";]*))?[ \t]*""", re.ASCII
-)
+_PARAMETER: Final = re.compile(r""";[ \t]*(?:([\w!#$%&'*+.^`|~-]+)=("(?:[^"\\]|\\.)*"|[^\s";]*))?[ \t]*""", re.ASCII)
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 

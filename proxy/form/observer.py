@@ -119,9 +119,7 @@ class FormObserver:
             if len(self._value) > self._limits.max_field_bytes:
                 raise _too_large(name, f"is larger than {self._limits.max_field_bytes} bytes")
             if self._fields_bytes > self._limits.max_fields_bytes:
-                raise _too_large(
-                    name, f"brings the fields to more than {self._limits.max_fields_bytes} bytes"
-                )
+                raise _too_large(name, f"brings the fields to more than {self._limits.max_fields_bytes} bytes")
 
     def _end(self) -> None:
         if self._file is not None:
@@ -137,13 +135,9 @@ def check_complete(form: FormObserver, *, model_required: bool) -> None:
     Raises :class:`GatewayError` ``missing_file`` (none, or an empty one) or ``missing_model``.
     """
     if form.file is None:
-        raise GatewayError(
-            "missing_file", "The form has no 'file'. Send the audio as the field 'file'.", param="file"
-        )
+        raise GatewayError("missing_file", "The form has no 'file'. Send the audio as the field 'file'.", param="file")
     if form.file.size == 0:
-        raise GatewayError(
-            "missing_file", "The 'file' is empty. Check that the recording was saved.", param="file"
-        )
+        raise GatewayError("missing_file", "The 'file' is empty. Check that the recording was saved.", param="file")
     if model_required and not form.first("model"):
         raise GatewayError(
             "missing_model",

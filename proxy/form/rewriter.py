@@ -108,9 +108,7 @@ def plan_length(
     return None
 
 
-def rewritten_length(
-    chunks: Iterable[bytes], boundary: bytes, edits: Edits, limits: FormLimits | None = None
-) -> int:
+def rewritten_length(chunks: Iterable[bytes], boundary: bytes, edits: Edits, limits: FormLimits | None = None) -> int:
     """Return the exact length of the rewritten body, given all of the client's; raises as ``feed`` does."""
     rewriter = Rewriter(boundary, edits, limits)
     total = sum(len(buffer) for chunk in chunks for buffer in rewriter.feed(chunk))
@@ -119,9 +117,7 @@ def rewritten_length(
 
 def _added(boundary: bytes, edits: Edits) -> bytes:
     """Return the parts that ``edits`` add, ready to stand before the first delimiter."""
-    return b"".join(
-        _field(boundary, name, value) for name, values in edits.replace.items() for value in values
-    )
+    return b"".join(_field(boundary, name, value) for name, values in edits.replace.items() for value in values)
 
 
 def _field(boundary: bytes, name: str, value: str) -> bytes:

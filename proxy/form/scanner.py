@@ -134,9 +134,7 @@ class Scanner:
         if index < 0:
             return None
         if index > at and not data.endswith(b"\r\n", at, index):
-            raise GatewayError(
-                "invalid_multipart", "The first boundary does not stand at the start of a line."
-            )
+            raise GatewayError("invalid_multipart", "The first boundary does not stand at the start of a line.")
         self._state = Scanner._at_delimiter
         return ((Margin(data[at:index]),) if index > at else ()), index - at
 

@@ -9,9 +9,7 @@ from typing import Final
 from proxy.errors import GatewayError
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_VALUE: Final = re.compile(
-    r"[!-~](?:[ -~]*[!-~])?"
-)  # RFC 9110, 5.5, less obs-text: no provider's key holds any
+_VALUE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")  # RFC 9110, 5.5, less obs-text: no provider's key holds any
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,7 @@ def form_edits(target: Target, quirks: Edits) -> Edits:
 
 def json_params(target: Target, quirks: Edits) -> Mapping[str, Any]:
     """Return what changes in a JSON body, with the route document's own types; None removes a key."""
-    replaced = {
-        name: values[0] if len(values) == 1 else list(values) for name, values in quirks.replace.items()
-    }
+    replaced = {name: values[0] if len(values) == 1 else list(values) for name, values in quirks.replace.items()}
     return {**target.override_params, **replaced, **dict.fromkeys(quirks.drop)}
 
 

@@ -72,9 +72,7 @@ def registry(rows: Iterable[Row] = (), *, formats: frozenset[str] | None = OPENA
     offered_by: Mapping[Route, tuple[str, ...]] = {
         route: _offering(route, found) for route in Route if route is not Route.PASSTHROUGH
     }
-    return MappingProxyType(
-        {slug: replace(provider, offered_by=offered_by) for slug, provider in found.items()}
-    )
+    return MappingProxyType({slug: replace(provider, offered_by=offered_by) for slug, provider in found.items()})
 
 
 def lookup(registry: Registry, slug: str) -> Provider:
@@ -84,9 +82,7 @@ def lookup(registry: Registry, slug: str) -> Provider:
         return provider
     near = get_close_matches(slug[:_SHOWN].lower(), registry)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are: {', '.join(slugs(registry))}."
-    raise GatewayError(
-        "invalid_provider", f"There is no provider {slug[:_SHOWN]!r}. {hint}", param="provider"
-    )
+    raise GatewayError("invalid_provider", f"There is no provider {slug[:_SHOWN]!r}. {hint}", param="provider")
 
 
 def _changed(provider: Provider, row: Row) -> Provider:

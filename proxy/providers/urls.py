@@ -15,9 +15,7 @@ from proxy.errors import GatewayError
 
 _NOT_A_PATH: Final = re.compile(r"[^!-~]|[\\#?]|//|%(?:2f|5c|00)", re.IGNORECASE)
 _NOT_A_QUERY: Final = re.compile(r"[^!-~]|#")
-_BASE: Final = re.compile(
-    r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[!-~]*)?"
-)  # no userinfo: credentials travel in headers
+_BASE: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[!-~]*)?")  # no userinfo: credentials travel in headers
 _NOT_IN_BASE: Final = re.compile(r"[\\#?]")
 
 
@@ -51,9 +49,7 @@ def checked_base(url: str) -> str:
 def join(base: str, path: str, query: str = "") -> str:
     """Concatenate a checked base, a path and a raw query (``invalid_request`` if that holds a fragment)."""
     if _NOT_A_QUERY.search(query):
-        raise GatewayError(
-            "invalid_request", "The query string must be percent-encoded ASCII without a fragment."
-        )
+        raise GatewayError("invalid_request", "The query string must be percent-encoded ASCII without a fragment.")
     return f"{base}{path}?{query}" if query else base + path
 
 

@@ -55,8 +55,8 @@ async def _demo(once: bool, flags: dict[str, Any]) -> None:
         loaded, house = source.load()
         process = Process(source, loaded, house)
         stack.push_async_callback(process.close)
-        records: list[dict[str, Any]] = []
-        process.watch(records.append)
+        recorded: asyncio.Queue[dict[str, Any]] = asyncio.Queue()  # of one: the demo sends one request
+        process.watch(recorded.put_nowait)
         process.stop.listen()
         state = State(lambda: [process.document()])
         ops = Ops(state)
@@ -65,7 +65,7 @@ async def _demo(once: bool, flags: dict[str, Any]) -> None:
         ops_url = "http://" + await listen_ops(ops, loaded.settings.ops.listen)
         state.loaded = True
         print(f"engine      {engine} (pocketsphinx, on this machine)\ngateway     {gateway}", flush=True)
-        await _show(gateway, records)
+        await _show(gateway, recorded)
         print(f"ops         {ops_url} (health, metrics)")
         if once:
             process.stop.ask()
@@ -76,7 +76,7 @@ async def _demo(once: bool, flags: dict[str, Any]) -> None:
         await process.run()
 
 
-async def _show(gateway: str, records: list[dict[str, Any]]) -> None:
+async def _show(gateway: str, recorded: asyncio.Queue[dict[str, Any]]) -> None:
     """Upload the sample in pieces, as a client that records would, and print what came of it."""
     sample = sample_path()
     headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
@@ -89,9 +89,7 @@ async def _show(gateway: str, records: list[dict[str, Any]]) -> None:
         if reply.status != 200:
             raise CannotStartError(f"the engine answered {reply.status}: {answer['error']['message']}")
     took = (time.perf_counter() - began) * 1000
-    while not records:  # the record is closed right after the last byte of the reply
-        await asyncio.sleep(0)
-    overhead = records[0]["timing_ms"]["overhead"]
+    overhead = (await recorded.get())["timing_ms"]["overhead"]
     print(f"sample      {sample.name}, {sample.stat().st_size:,} bytes")
     print(f"transcript  {answer['text']}")
     print(f"duration    {answer['duration']:.2f} s of audio")
@@ -118,7 +116,7 @@ async def _start_engine(stack: AsyncExitStack) -> str:
         sys.executable, "-m", "proxy", "engine", "--listen", "127.0.0.1:0",
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        process_group=0,
+        start_new_session=True,  # a terminal's Ctrl-C is ours alone
     )  # fmt: skip
 
     async def stop() -> None:

@@ -88,7 +88,7 @@ class Worker:
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
                 limit=_LONGEST_LINE,
-                process_group=0,  # a terminal's Ctrl-C reaches the supervisor, and through it the workers, once
+                start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor, and through it the workers, once
             )  # fmt: skip
         reader, writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE)
         reports = asyncio.create_task(self._reports(reader))
