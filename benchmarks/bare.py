@@ -44,6 +44,4 @@ if __name__ == "__main__":
     application.cleanup_ctx.append(session)
     application.router.add_route("*", "/{path:.*}", relay)
     loop = uvloop.new_event_loop()
-    web.run_app(
-        application, host="127.0.0.1", port=port, reuse_port=True, access_log=None, print=None, loop=loop
-    )
+    web.run_app(application, host="127.0.0.1", port=port, reuse_port=True, access_log=None, print=None, loop=loop)

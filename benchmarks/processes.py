@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -38,6 +39,16 @@ def cpu_seconds(roots: list[int]) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += sum(map(int, fields[11:15]))
     return ticks / TICKS_PER_SECOND
+
+
+def others_seconds() -> float:
+    """Return the CPU time that this machine has spent so far on anything but us and our ended children."""
+    user, nice, system, _idle, _iowait, *interrupts_and_stolen = (
+        int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    )
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    busy = (user + nice + system + sum(interrupts_and_stolen)) / TICKS_PER_SECOND
+    return busy - sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def memory_mib(roots: list[int]) -> float:
@@ -101,14 +112,10 @@ class PeakMemory:
 
 
 @contextmanager
-def running(
-    command: list[str], *, folder: Path, name: str, env: dict[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], *, folder: Path, name: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command in ``folder``, its output in NAME.out and NAME.err there; it ends with the context."""
     with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.err").open("wb") as err:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=env
-        )
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=env)
     try:
         yield process
     finally:

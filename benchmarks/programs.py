@@ -27,6 +27,10 @@ class BenchError(Exception):
     """A measurement that could not be made; the message says why."""
 
 
+class UnsupportedError(BenchError):
+    """The proxy does not do what was to be measured; the message is a word or two, for the table."""
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """What the connections send; ``pace`` is bytes per second of each, ``chunk`` 0 means Content-Length."""
@@ -104,9 +108,7 @@ def build(name: str) -> Path:
     if compiler is None:
         raise BenchError("no C compiler found: install gcc (Debian: apt-get install gcc libc6-dev)")
     BUILD.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [compiler, *FLAGS, "-o", program, sources[0]], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([compiler, *FLAGS, "-o", program, sources[0]], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchError(f"{sources[0].name} does not compile:\n{done.stderr}")
     return program

@@ -26,6 +26,7 @@ class Cell:
 
     rounds: list[float] = field(default_factory=list)
     error: str | None = None
+    unsupported: bool = False
 
     @property
     def median(self) -> float | None:
@@ -97,7 +98,9 @@ def _value(metric: Metric, proxy: Proxy, results: Results) -> str:
     cell = results.cells.get((metric.name, proxy.name))
     if cell is None:
         return ""
-    return "failed" if cell.median is None else shown(cell.median, metric)
+    if cell.median is not None:
+        return shown(cell.median, metric)
+    return cell.error or "" if cell.unsupported else "failed"
 
 
 def _budget(metric: Metric) -> str:
@@ -157,12 +160,8 @@ def document(metrics: Sequence[Metric], results: Results) -> dict[str, Any]:
             "budget": _budget(metric),
             "met": None if verdict is None else verdict.met,
             "errors": {
-                proxy: cell.error
-                for (name, proxy), cell in results.cells.items()
-                if name == metric.name and cell.error
+                proxy: cell.error for (name, proxy), cell in results.cells.items() if name == metric.name and cell.error
             },
-            "rounds": {
-                proxy: cell.rounds for (name, proxy), cell in results.cells.items() if name == metric.name
-            },
+            "rounds": {proxy: cell.rounds for (name, proxy), cell in results.cells.items() if name == metric.name},
         }
     return {"machine": machine(), "skipped": results.skipped, "metrics": rows}
