@@ -106,12 +106,17 @@ def largest(settings: Settings) -> int:
     return max([settings.limits.max_upload_bytes, *own])
 
 
+def is_ambiguous(request: BaseRequest) -> bool:
+    """Return whether servers could disagree on where the body ends: nothing after it may be read as a request."""
+    coding = request.headers.get("Transfer-Encoding")
+    return coding is not None and (request.version == HttpVersion10 or coding.strip().lower() != "chunked")
+
+
 def _check_framing(request: BaseRequest) -> None:
     """Refuse what the parser lets through and two servers could read in two ways."""
     if request.version not in {HttpVersion10, HttpVersion11}:
         raise GatewayError("invalid_request", "This gateway speaks HTTP/1.1.")
-    coding = request.headers.get("Transfer-Encoding")
-    if coding is not None and (request.version == HttpVersion10 or coding.strip().lower() != "chunked"):
+    if is_ambiguous(request):
         raise GatewayError("unsupported_encoding", "The only transfer encoding is chunked, with HTTP/1.1.")
     host = request.headers.get("Host", "")
     if any(c in host for c in " \t/\\@?#,"):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("audiogate")
 
 _ROUNDS: Final = 16  # of the loop: cancelling takes two
+_LONGEST_NAME: Final = 255  # characters of a file name in a record: what file systems allow
 _BACKOFF: Final = 0.25  # seconds before a second try to connect, doubled each time
 
 
@@ -190,9 +191,11 @@ class Exchange:
             model_required=provider.model_required and "model" not in target.override_params,
         )
         if target.request_timeout is not None:
-            self.patience.deadline(target.request_timeout, "request_timeout")
+            self.patience.deadline(target.request_timeout)
         sender = Sender(self._relay, self._upstreams, self._house, self.patience, self._request, self._record, caller)
         outbound = await sender.prepare(provider, target, visit, upload)
+        if upload.ended:
+            upload.check()  # all of it is here: what is wrong with it needs no upstream to be told
         extra = self._answer.extra
         extra["x-portkey-last-used-option-index"] = target.path
         extra["x-portkey-cache-status"] = "DISABLED"
@@ -261,7 +264,7 @@ class Exchange:
             headers["Retry-After"] = str(error.retry_after)
         if error.code == "method_not_allowed":
             headers["Allow"] = "POST"
-        answer.close_after = not request.content.is_eof() or self._relay.draining
+        answer.close_after = not request.content.is_eof() or self._relay.draining or door.is_ambiguous(request)
         try:
             return await answer.own(error.status, orjson.dumps(error.body()), headers)
         except GatewayError as left:
@@ -278,9 +281,10 @@ class Exchange:
         self._end_attempt(error)
 
     def _end_attempt(self, error: GatewayError) -> None:
-        if self._record.attempts and (attempt := self._record.attempts[-1]).ended is None:
-            attempt.failure = error.failure
-            attempt.ended = asyncio.get_running_loop().time()
+        if self._record.attempts:
+            attempt = self._record.attempts[-1]
+            attempt.failure = attempt.failure or error.failure
+            attempt.ended = attempt.ended or asyncio.get_running_loop().time()
 
 
 async def _settled(upload: Upload) -> None:
@@ -303,7 +307,8 @@ def note_fields(record: Record, upload: Upload) -> None:
     record.language = first("language")
     record.stream = (first("stream") or "").lower() == "true"
     if form.file is not None:
-        record.filename, record.audio_bytes = form.file.filename, form.file.size
+        record.filename = (form.file.filename or "")[:_LONGEST_NAME] or None
+        record.audio_bytes = form.file.size
     for attempt in record.attempts:
         attempt.model = attempt.model or record.model_used
 

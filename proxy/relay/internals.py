@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import http_parser, web
+from aiohttp.client_proto import ResponseHandler
 
 if TYPE_CHECKING:
-    import asyncio
     from collections import Counter
 
 
@@ -23,6 +25,23 @@ def require_c_parser() -> None:
 def never_resend(session: aiohttp.ClientSession) -> None:
     """Keep aiohttp from sending PUT, DELETE and GET a second time by itself: a streamed body is gone, a bill is not."""
     session._retry_connection = False
+
+
+class UpstreamProtocol(ResponseHandler):
+    """aiohttp's client connection, which does not wait to be closed for an upstream that takes no more bytes."""
+
+    def close(self) -> None:
+        """Close; unsent bytes belong to a body that will never be whole, and go with the connection."""
+        transport = self.transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()
+        super().close()
+
+
+def use_upstream_protocol(connector: aiohttp.TCPConnector) -> None:
+    """Make ``connector`` open its connections as :class:`UpstreamProtocol`."""
+    make: Any = functools.partial(UpstreamProtocol, loop=asyncio.get_running_loop())
+    connector._factory = make
 
 
 class Reply(web.StreamResponse):

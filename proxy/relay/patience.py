@@ -70,7 +70,8 @@ class Patience:
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         if timeouts.total is not None:
-            self.deadline(timeouts.total, "timeouts.total")
+            error = _upstream_timeout(f"and the upload together took longer than {timeouts.total:g} seconds")
+            self._deadline = (self._since + timeouts.total, error)
         self._total = self._deadline
 
     def enter(self, phase: Phase) -> None:
@@ -78,13 +79,13 @@ class Patience:
         self._phase = phase
         self._since = self._loop.time()
 
-    def deadline(self, seconds: float, name: str) -> None:
-        """End the request with 408 when it is not over in ``seconds``; the earliest of several deadlines counts."""
+    def deadline(self, seconds: float) -> None:
+        """End the request with 408 when no reply's head is there in ``seconds`` (a route's ``request_timeout``)."""
         due = self._loop.time() + seconds
         if due < self._deadline[0]:
             error = GatewayError(
                 "request_timeout",
-                f"Request exceeded the timeout sent in the request: {seconds * 1000:.0f}ms. Raise {name} or send less.",
+                f"Request exceeded the timeout sent in the request: {seconds * 1000:.0f}ms. Raise it or send less.",
                 failure="upstream_timed_out",
             )
             self._deadline = (due, error)

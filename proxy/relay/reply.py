@@ -63,13 +63,21 @@ class Answer:
         if status >= 400 and "Content-Encoding" not in upstream.headers:
             for secret in redact:
                 whole = whole.replace(secret.encode(), b"***")
-        headers.update(self.extra)
+        self._add(headers)
         reply = web.Response(status=status, reason=upstream.reason, body=whole, headers=headers)
         if self._request.method == "HEAD" and length is not None:
             reply.headers["Content-Length"] = str(length)
         elif status in _BODILESS:
             reply.body = None
         return await self._send_whole(reply, whole)
+
+    def _add(self, headers: CIMultiDict[str]) -> None:
+        """Lay our headers over the upstream's; what an answer varies by adds up."""
+        for name, value in self.extra.items():
+            if name == "Vary":
+                headers.add(name, value)
+            else:
+                headers[name] = value
 
     async def _whole(self, upstream: ClientResponse, length: int | None) -> bytes | None:
         """Return a small reply's body, or None for one that is to be streamed."""
@@ -98,8 +106,8 @@ class Answer:
     ) -> web.StreamResponse:
         # Bytes that are here already go out with the head; a head alone must not wait for an event that may be far.
         kind = Reply if upstream.content.total_bytes or self._read_ahead else web.StreamResponse
+        self._add(headers)
         reply = kind(status=upstream.status, reason=upstream.reason, headers=headers)
-        reply.headers.update(self.extra)
         if length is not None:
             reply.content_length = length
         if self.close_after:

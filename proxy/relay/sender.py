@@ -132,7 +132,7 @@ class Sender:
         form = upload.form
         if form is None and is_json(self._request) and (outbound.params or upload.ended):
             return changed(await upload.whole(MAX_JSON), outbound.params)
-        if upload.ended and not upload.received:
+        if form is None and upload.ended and not upload.received:
             return None
         boundary = upload.boundary
         if form is None and outbound.edits and self._request.content_type == "multipart/form-data":

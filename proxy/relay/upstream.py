@@ -15,7 +15,7 @@ from yarl import URL
 
 from proxy.access.hosts import reachable
 from proxy.errors import GatewayError
-from proxy.relay.internals import never_resend
+from proxy.relay.internals import never_resend, use_upstream_protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -146,6 +146,7 @@ def _session(keepalive: float | None, guarded_host: str | None) -> aiohttp.Clien
         force_close=keepalive == 0,
         socket_factory=guarded if guarded_host is not None else None,
     )
+    use_upstream_protocol(connector)
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
