@@ -59,6 +59,7 @@ _NEVER: Final = (
 )
 _NEVER_PREFIXES: Final = ("x-portkey-", "x-forwarded-")
 _NEVER_FORWARDED: Final = HOP_BY_HOP | frozenset({"host", "expect", "cookie"})
+_OURS: Final = frozenset({"x-portkey-api-key", "x-portkey-azure-ad-token"})  # carry a provider's credential to us
 
 _NEVER_BACK: Final = HOP_BY_HOP | frozenset(
     {"content-length", "set-cookie", "set-cookie2", "strict-transport-security"}
@@ -91,7 +92,8 @@ def to_upstream(
             continue
         headers.add(name, value)
     for name in forward:
-        _forward(client, headers, name.lower(), own_credential=own_credential, gateway_key=gateway_key)
+        if name.lower() not in dropped:
+            _forward(client, headers, name.lower(), own_credential=own_credential, gateway_key=gateway_key)
     if identity:
         headers["Accept-Encoding"] = "identity"
     for name, value in provider.items():
@@ -120,7 +122,7 @@ def _forward(
 ) -> None:
     if name in _NEVER_FORWARDED or name.startswith("content-"):
         return
-    if own_credential and name in CREDENTIALS:
+    if own_credential and (name in CREDENTIALS or name in _OURS):
         return
     values = [v for v in client.getall(name, ()) if gateway_key is None or gateway_key not in v]
     headers.popall(name, None)

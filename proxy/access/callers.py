@@ -72,12 +72,19 @@ class Keyring:
                 "missing_api_key",
                 "This gateway needs a key: send it as x-portkey-api-key or as Authorization: Bearer.",
             )
-        digest = sha256(secret.encode("utf-8", "surrogateescape")).digest()
+        digest = _digest(secret)
         key = self._keys.get(digest)
         # The look-up is by hash, so its timing tells nothing of any key; the comparison costs nothing and says so.
         if key is None or not hmac.compare_digest(key.digest, digest):
             raise GatewayError("invalid_api_key", "This is not a key of this gateway. Check x-portkey-api-key.")
-        return Caller(key=key, provider_key=bearer if portkey and bearer != portkey else None, secret=secret)
+        provider_key = bearer if portkey and bearer != portkey else None
+        if provider_key is not None and _digest(provider_key) in self._keys:
+            provider_key = None  # another of our own keys: no provider may ever see it
+        return Caller(key=key, provider_key=provider_key, secret=secret)
+
+
+def _digest(secret: str) -> bytes:
+    return sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
 def _present(value: str) -> str | None:

@@ -12,8 +12,10 @@ from proxy.errors import GatewayError
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MAX_URL: Final = 2048  # as in Portkey: longer is no address anybody meant
 
-_TRANSLATED: Final = tuple(  # IPv4 in IPv6 clothes: ipaddress.is_global lets these through
-    ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # RFC 4291, 2.4: all that is handed out; the rest is not
+_TRANSLATED: Final = (  # IPv4 in IPv6 clothes within it, which ipaddress.is_global lets through
+    ipaddress.IPv6Network("2001::/32"),  # Teredo, RFC 4380
+    ipaddress.IPv6Network("2002::/16"),  # 6to4, RFC 3056
 )
 
 
@@ -42,10 +44,8 @@ def is_loopback_name(host: str) -> bool:
     """Return whether ``host`` is written as a loopback address or as ``localhost``."""
     if host == "localhost":
         return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = _written(host)
+    return address is not None and address.is_loopback
 
 
 def reachable(address: str, host: str) -> bool:
@@ -54,20 +54,26 @@ def reachable(address: str, host: str) -> bool:
     A host written as an address was allowed as such: it reaches itself. ``localhost`` reaches loopback. Any other
     name must lead to a public address, whatever its DNS says today.
     """
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    try:
-        return found == ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    if host == "localhost":
+    found, written = _written(address.partition("%")[0]), _written(host)
+    if found is None or written is not None:
+        return found is not None and found == written
+    if host.lower() == "localhost":
         return found.is_loopback
-    return (
-        found.is_global
-        and not found.is_multicast
-        and not any(found in network for network in _TRANSLATED if network.version == found.version)
-    )
+    if isinstance(found, ipaddress.IPv6Address) and (
+        found not in _GLOBAL_UNICAST or any(found in network for network in _TRANSLATED)
+    ):
+        return False
+    return found.is_global and not found.is_multicast
+
+
+def _written(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that ``text`` spells, or None; one mapped into IPv6 is the IPv4 address it means."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if mapped is None else mapped
 
 
 def _parsed(url: str, param: str) -> tuple[str, str, int]:
@@ -81,6 +87,8 @@ def _parsed(url: str, param: str) -> tuple[str, str, int]:
     if parts.scheme not in _DEFAULT_PORTS or not host or odd or host.endswith("."):
         raise _invalid(param)
     if "@" in parts.netloc or parts.query or parts.fragment or "?" in url or "#" in url:
+        raise _invalid(param)
+    if port == 0 or ("[" in parts.netloc) != (":" in host) or "%" in host:
         raise _invalid(param)
     if ":" not in host and not all(c.isalnum() or c in "-." for c in host):
         raise _invalid(param)
