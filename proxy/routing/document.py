@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_ATTEMPTS: Final = 5  # Portkey's documented maximum
+_SHOWN_KEY: Final = 64  # characters: longer than every known key
 _MAX_DOCUMENT: Final = 65_536  # characters of an inline config: a header is shorter, a saved one is written by hand
 
 
@@ -69,6 +70,8 @@ _LATER: Final = {
 _IGNORED: Final = frozenset({"name", "id", "weight", "cache", "strict_open_ai_compliance", "azure_model_name"})
 """Keys that mean nothing for a single audio target in Portkey either."""
 
+_AUTH_MODES: Final = (None, "entra")  # the azure_entra_ keys say it already; the other modes need Azure's own machines
+
 _RETRY_KEYS: Final = ("attempts", "on_status_codes", "use_retry_after_header", "use_retry_after_headers")
 
 
@@ -107,18 +110,21 @@ def examine(document: Any) -> tuple[Leaf, tuple[tuple[str, str], ...]]:
     for given, value in document.items():
         key = _canonical(given)
         if key in _LATER:
-            mistakes.append((given, _LATER[key]))
+            mistakes.append((_shown(given), _LATER[key]))
         elif key == "retry":
             _retry(value, values, mistakes)
+        elif key == "azure_auth_mode":
+            if value not in _AUTH_MODES:
+                mistakes.append((_shown(given), "only 'entra' is supported: give tenant, client id and client secret"))
         elif key not in _CHECKS:
             if key not in _IGNORED:
-                mistakes.append((given, _unknown(key)))
+                mistakes.append((_shown(given), _unknown(key)))
         elif value is not None:
             problem = _CHECKS[key](value)
             if problem is None:
                 values[key] = tuple(value) if isinstance(value, list) else value
             else:
-                mistakes.append((given, problem))
+                mistakes.append((_shown(given), problem))
     provider = values.get("provider")
     if provider is not None and provider.startswith("@"):  # Portkey's newer spelling of a virtual key
         values["virtual_key"] = values.pop("provider")[1:].partition("/")[0]
@@ -133,7 +139,7 @@ def _retry(value: Any, values: dict[str, Any], mistakes: list[tuple[str, str]]) 
         return
     for key in value:
         if _snake(key) not in _RETRY_KEYS:
-            mistakes.append((f"retry.{key}", f"unknown key; known are {', '.join(_RETRY_KEYS[:3])}"))
+            mistakes.append((f"retry.{_shown(key)}", f"unknown key; known are {', '.join(_RETRY_KEYS[:3])}"))
     attempts = value.get("attempts", 0)
     if isinstance(attempts, bool) or not isinstance(attempts, int) or not 0 <= attempts <= MAX_ATTEMPTS:
         mistakes.append(("retry.attempts", f"must be a whole number from 0 to {MAX_ATTEMPTS}"))
@@ -184,6 +190,11 @@ def _canonical(key: str) -> str:
 
 def _snake(key: str) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match[1].lower(), key)
+
+
+def _shown(key: str) -> str:
+    """Return a key as a message may repeat it: on one line, in ASCII, cut."""
+    return key if len(key) <= _SHOWN_KEY and is_token(key) else ascii(key[:_SHOWN_KEY])
 
 
 def _unknown(key: str) -> str:

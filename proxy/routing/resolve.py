@@ -76,7 +76,7 @@ def choose(hints: Hints, caller: Caller, directory: Directory) -> Choice:
     if locked is not None:
         if hints.provider is not None or hints.virtual_key is not None:
             raise _not_allowed("This gateway key always uses its own config: name no provider or virtual key.")
-        return _of_saved(locked, directory)
+        return _completed(_of_saved(locked, directory), caller, directory)
     if hints.config is not None:
         if caller.key is not None and not caller.key.allow_config:
             raise _not_allowed("This gateway key may not send a config of its own.")
@@ -85,13 +85,15 @@ def choose(hints: Hints, caller: Caller, directory: Directory) -> Choice:
         else:
             choice = _of_saved(hints.config, directory)
         if choice.source is None:
-            choice = replace(choice, source=_next_source(hints, caller, directory, configs=False))
-        return choice
+            choice = replace(choice, source=_header_source(hints))
+        return _completed(choice, caller, directory)
     source = _header_source(hints)
     if source is not None:
         return Choice(_NO_LEAF, "request", None, source)
     saved = (caller.key.config if caller.key is not None else None) or directory.default_config
-    return _of_saved(saved, directory) if saved is not None else Choice(_NO_LEAF, "request", None, None)
+    if saved is None:
+        return Choice(_NO_LEAF, "request", None, None)
+    return _completed(_of_saved(saved, directory), caller, directory)
 
 
 def by_model(choice: Choice, model: str | None) -> tuple[Choice, str]:
@@ -118,9 +120,12 @@ def target_of(choice: Choice, hints: Hints, caller: Caller, directory: Directory
         raise AssertionError("by_model raises without a model")
     virtual_key = _virtual_key(source.virtual_key, caller, directory) if source.virtual_key is not None else None
     host, named_by = _host(choice, hints, directory)
-    own_secret = virtual_key is not None or (leaf.api_key is not None and choice.leaf_named_by == "settings")
+    config_secret = choice.leaf_named_by == "settings" and _has_secret(leaf)
+    own_secret = virtual_key is not None or config_secret
     if own_secret and (named_by == "request" or _redirects_azure(choice)):
         raise _not_allowed("A virtual key or a key from the settings is never sent to a host that a request names.")
+    if config_secret and leaf.provider is None and leaf.virtual_key is None and source.named_by == "request":
+        raise _not_allowed("A key from the settings is never sent to a provider that a request names.")
     caller_named = named_by == "request" or (source.virtual_key is None and source.named_by == "request")
     key = leaf.api_key or (virtual_key.key if virtual_key is not None else None)
     if key is None and virtual_key is None and caller_named:
@@ -167,14 +172,12 @@ def _header_source(hints: Hints) -> Source | None:
     return Source(provider=hints.provider) if hints.provider is not None else None
 
 
-def _next_source(hints: Hints, caller: Caller, directory: Directory, *, configs: bool) -> Source | None:
-    source = _header_source(hints)
-    if source is not None or configs:
-        return source
+def _completed(choice: Choice, caller: Caller, directory: Directory) -> Choice:
+    """Return a choice whose config named no provider with that of the key's config, else of the default one."""
     for slug in (caller.key.config if caller.key is not None else None, directory.default_config):
-        if slug is not None and (source := _of_saved(slug, directory).source) is not None:
-            return source
-    return None
+        if choice.source is None and slug is not None:
+            choice = replace(choice, source=_of_saved(slug, directory).source)
+    return choice
 
 
 def _virtual_key(slug: str, caller: Caller, directory: Directory) -> VirtualKey:
@@ -194,17 +197,23 @@ def _host(choice: Choice, hints: Hints, directory: Directory) -> tuple[str | Non
         return directory.hosts.check(hints.custom_host, "x-portkey-custom-host"), "request"
     if choice.leaf_named_by == "settings":
         return choice.leaf.custom_host, "settings"
-    for url in (choice.leaf.custom_host, choice.leaf.azure_foundry_url):
-        if url is not None:
-            checked = directory.hosts.check(url, "custom_host")
-            return (checked if url is choice.leaf.custom_host else None), "request"
-    return None, "settings"
+    custom, foundry = choice.leaf.custom_host, choice.leaf.azure_foundry_url
+    if foundry is not None:
+        directory.hosts.check(foundry, "azure_foundry_url")
+    if custom is not None:
+        return directory.hosts.check(custom, "custom_host"), "request"
+    return None, "settings" if foundry is None else "request"
 
 
 def _redirects_azure(choice: Choice) -> bool:
-    """Whether a caller's config names the Azure resource, and so the host, that a secret would go to."""
+    """Whether a caller's config names the Azure resource or tenant that a secret would go to."""
     leaf = choice.leaf
-    return choice.leaf_named_by == "request" and (leaf.resource_name or leaf.azure_foundry_url) is not None
+    named = leaf.resource_name or leaf.azure_foundry_url or leaf.azure_entra_tenant_id
+    return choice.leaf_named_by == "request" and named is not None
+
+
+def _has_secret(leaf: Leaf) -> bool:
+    return (leaf.api_key or leaf.azure_ad_token or leaf.azure_entra_client_secret) is not None
 
 
 def _azure(leaf: Leaf, hints: Hints, virtual_key: VirtualKey | None, *, trusted: bool) -> AzureOptions:

@@ -185,7 +185,7 @@ def test_an_origin_that_is_not_listed_is_not_allowed(url: str) -> None:
         "https://stt.exa\tmple.com/v1",
         " https://stt.example.com/v1",
         "https://stt.example.com/v1\x00",
-        "https://stt.exаmple.com/v1",  # a Cyrillic letter
+        "https://stt.ex\u0430mple.com/v1",  # a Cyrillic letter
         "http://①②⑦.0.0.1/v1",
         "https://stt。example。com/v1",
         "https://stt.example.com%2f/v1",
@@ -242,6 +242,6 @@ def test_any_text_is_checked_or_refused(url: str) -> None:
         try:
             base = hosts.check(url, "custom_host")
         except GatewayError as refused:
-            assert refused.code in {"invalid_custom_host", "not_allowed"}
+            assert refused.code in {"invalid_custom_host", "not_allowed"}  # noqa: PT017  (one of two right ends)
         else:
             assert url.startswith(base)
