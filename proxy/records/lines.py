@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BATCH: Final = 256  # records a write: enough to save system calls, few enough to hold little memory
+_GATHER: Final = 0.02  # seconds: waking a thread for each record costs the loop more than the record itself
 _LAST_WORDS: Final = 2.0  # seconds that a stop waits for a reader to take what is left
 
 
@@ -28,6 +32,7 @@ class Lines:
         self.written = 0
         self.dropped = 0
         self._descriptor = descriptor
+        self._writing = 0  # records in the thread's hands
         self._waiting: deque[Mapping[str, Any] | bytes] = deque(maxlen=limit)
         self._news = threading.Event()
         self._stopping = False
@@ -43,15 +48,17 @@ class Lines:
             self._news.set()
 
     def stop(self) -> None:
-        """Write what waits, for a bounded time, and end the thread; what is left counts as dropped."""
+        """Write what waits, for a bounded time, and end the thread; what is left then counts as dropped."""
         self._stopping = True
         self._news.set()
         self._thread.join(_LAST_WORDS)
-        self.dropped += len(self._waiting)
+        self.dropped += len(self._waiting) + self._writing
 
     def _run(self) -> None:
         while True:
             self._news.wait()
+            if not self._stopping:
+                time.sleep(_GATHER)
             self._news.clear()
             while self._waiting:
                 self._write(self._take())
@@ -66,17 +73,29 @@ class Lines:
         return batch
 
     def _write(self, batch: list[Mapping[str, Any] | bytes]) -> None:
+        self._writing = len(batch)
         data = memoryview(b"".join(_line(record) for record in batch))
         try:
             while data:
-                data = data[os.write(self._descriptor, data) :]
+                data = data[self._write_some(data) :]
         except OSError:
             self.dropped += len(batch)
         else:
             self.written += len(batch)
+        self._writing = 0
+
+    def _write_some(self, data: memoryview) -> int:
+        while True:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:  # whoever shares the descriptor may have made it so: half a line must not stay
+                select.select((), (self._descriptor,), ())
 
 
 def _line(record: Mapping[str, Any] | bytes) -> bytes:
     if isinstance(record, bytes):
         return record
-    return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # bytes of a header that are no UTF-8, a number beyond 64 bits, deep metadata
+        return json.dumps(record, default=str, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
