@@ -89,7 +89,7 @@ class Patience:
                 failure="upstream_timed_out",
             )
             self._deadline = (due, error)
-            if self._timer is not None:
+            if self._task is not None:
                 self._schedule(self._loop.time())
 
     def head_reached(self) -> None:

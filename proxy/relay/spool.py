@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from contextlib import suppress
@@ -56,6 +55,7 @@ class Spool:
         self._budget = budget
         self._memory: list[bytes] = []
         self._in_memory = 0
+        self._failed = False
         self._file: int | None = None
         self._secret = b""
         self._cipher: CipherContext | None = None
@@ -67,7 +67,7 @@ class Spool:
 
     def append(self, chunk: bytes) -> None:
         """Keep ``chunk``; raises :class:`SpoolFullError` and keeps nothing of it when it does not fit."""
-        if self.size + len(chunk) > self._limits.per_request:
+        if self._failed or self.size + len(chunk) > self._limits.per_request:
             raise SpoolFullError
         self._budget.take(len(chunk))
         try:
@@ -76,10 +76,9 @@ class Spool:
                 self._in_memory += len(chunk)
             else:
                 self._write(chunk)
-        except OSError as error:
+        except OSError as error:  # full, read-only, gone, no descriptors left: whatever it is, nothing more is kept
+            self._failed = True  # the cipher's position is lost too
             self._budget.give_back(len(chunk))
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}:
-                raise
             raise SpoolFullError from error
         self.size += len(chunk)
 
@@ -103,13 +102,9 @@ class Spool:
             self._cipher = self.new_cipher()
         data = memoryview(chunk if self._cipher is None else self._cipher.update(chunk))
         start = self.size - self._in_memory
-        try:
-            while data:
-                written = os.pwrite(self._file, data, start)
-                data, start = data[written:], start + written
-        except OSError:
-            self._cipher = None  # its position is lost; nothing is appended after a failure
-            raise
+        while data:
+            written = os.pwrite(self._file, data, start)
+            data, start = data[written:], start + written
 
     def new_cipher(self) -> CipherContext | None:
         """Return a cipher at the file's first byte, or None when the file is not encrypted."""
