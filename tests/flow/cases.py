@@ -70,6 +70,7 @@ BY_HEADERS: dict[str, Case] = {
     "custom host for a virtual key": Case(
         403, "not_allowed", [("x-portkey-provider", "@vk"), *host("http://127.0.0.1:9/v1")]
     ),
+    "trace id empty": Case(400, "invalid_header", [("x-portkey-trace-id", "")]),
     "trace id too long": Case(400, "invalid_header", [("x-portkey-trace-id", "t" * 101)]),
     "trace id is not ASCII": Case(400, "invalid_header", [("x-portkey-trace-id", "t\u00e9")]),
     "no provider key": Case(401, "missing_provider_key", without=NO_KEY),

@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -84,6 +85,7 @@ class Connection:
             raise
         self.sock.settimeout(TIMEOUT)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port: int = self.sock.getsockname()[1]
         self._rest = b""
 
     def __enter__(self) -> Self:
@@ -112,6 +114,11 @@ class Connection:
         """End a chunked body."""
         self.send(b"0\r\n\r\n")
 
+    def push(self, data: bytes) -> None:
+        """Send as much of this as is taken, answered or not."""
+        with suppress(OSError):
+            self.send(data)
+
     def upload(self, pieces: Iterable[bytes], *, chunked: bool = False) -> int:
         """Send pieces until all are gone or a reply is there to read; return how many bytes went in whole pieces."""
         sent = 0
@@ -138,12 +145,12 @@ class Connection:
         return True
 
     def send_until_blocked(self, data: bytes, quiet: float = 0.3) -> int:
-        """Send until nobody takes another byte for ``quiet`` seconds; return how many were taken."""
+        """Send until nobody takes a byte for ``quiet`` seconds, or answers; return how many were taken."""
         sent = 0
         view = memoryview(data)
         self.sock.setblocking(False)
         try:
-            while sent < len(view) and select.select([], [self.sock], [], quiet)[1]:
+            while sent < len(view) and not self.readable() and select.select([], [self.sock], [], quiet)[1]:
                 sent += self.sock.send(view[sent : sent + PIECE])
         finally:
             self.sock.settimeout(TIMEOUT)
@@ -243,6 +250,10 @@ class Connection:
             raise BrokenReplyError("closed", b"")
         data, self._rest = data[:count], data[count:] + self._rest
         return data
+
+    def says_no_more(self) -> bool:
+        """Whether the connection ended, or is silent although there is something to answer."""
+        return not self.readable(0.15) or self.at_end()
 
     def at_end(self) -> bool:
         """Wait for the server to end the connection; False when it stays open or sends more."""

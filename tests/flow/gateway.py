@@ -196,6 +196,23 @@ class Gateway:
         """How many file descriptors the gateway's processes hold."""
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids())  # noqa: PTH208  (half as slow)
 
+    def unread(self, client_port: int) -> int:
+        """How many bytes of a client wait in the kernel because the gateway does not read (proc_net_tcp)."""
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues, *_ = line.split()
+            if (local[-4:], remote[-4:]) == (f"{self.port:04X}", f"{client_port:04X}"):
+                return int(queues.partition(":")[2], 16)
+        return 0
+
+    def reads_all(self, client_port: int, within: float = 0.1) -> bool:
+        """Whether the gateway reads what a client has sent, or leaves it lying."""
+        end = time.monotonic() + within
+        while self.unread(client_port):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.001)
+        return True
+
     def rss(self) -> int:
         """Resident bytes now."""
         return self._memory("VmRSS")
@@ -263,5 +280,5 @@ class Gateway:
         records = [json.loads(line) for line in lines]
         assert max(Counter(record["id"] for record in records).values(), default=1) == 1, "a record id twice"
         traces = Counter(record["trace_id"] for record in records)
-        wrong = {trace: traces[trace] for trace, count in self._claims.items() if traces[trace] != count}
-        assert not wrong, f"records too many or too few: {wrong}"
+        wrong = [trace for trace, count in self._claims.items() if traces[trace] != count]
+        assert not wrong, f"too many or too few: {[line for line in lines if any(t in line for t in wrong)]}"

@@ -75,7 +75,7 @@ def test_an_answer_that_is_none_is_a_502_and_the_clients_connection_lives(stage:
 
 
 CUT: dict[str, tuple[bytes, bytes]] = {
-    "length": (head(200, [("Content-Type", "application/json"), ("Content-Length", "100")]), b'{"text":'),
+    "length": (head(200, [("Content-Type", "application/json"), ("Content-Length", "99000")]), b'{"text":'),
     "chunked": (chunked_head(200, "application/json"), chunk(b'{"text":')),
     "in a chunk": (chunked_head(200, "application/json"), b'10\r\n{"text":'),
     "SSE": (chunked_head(), chunk(b'data: {"type":"transcript.text.delta"}\n\n')),
@@ -100,6 +100,15 @@ def test_a_cut_reply_is_cut_for_the_client_too(stage: Stage, first: bytes, then:
     assert record["attempts"][0]["failure"]
     assert stage.post().status == 200
     stage.records(2)
+
+
+def test_a_small_reply_that_is_cut_is_a_502_or_cut_for_the_client_too(stage: Stage) -> None:
+    """A reply that fits in one write may be looked at whole before its head goes out."""
+    stage.script(READ_ALL, send(head(200, [("Content-Length", "100")]) + b'{"text":'), CLOSE)
+    answer = stage.post()
+    assert (answer.status, answer.clean) in [(502, True), (200, False)]
+    record = stage.record()
+    assert (record["outcome"], record["error_code"]) == ("upstream_error", "upstream_broke")
 
 
 ODD: dict[str, tuple[list[Step], int, bytes]] = {

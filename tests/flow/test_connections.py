@@ -10,10 +10,10 @@ from tests.flow.cases import BY_BODY, BY_HEADERS, Case
 from tests.flow.client import BrokenReplyError, Connection
 from tests.flow.forms import audio, usual
 from tests.flow.scripts import CLOSE, LINGER, READ_ALL, RESET, error, head, hold, read, reply, send
+from tests.flow.stage import Stage
 
 if TYPE_CHECKING:
     from tests.flow.scripts import Step
-    from tests.flow.stage import Stage
 
 LARGE = usual(audio(400_000))
 CASES = BY_HEADERS | BY_BODY
@@ -21,11 +21,13 @@ CASES = BY_HEADERS | BY_BODY
 
 def serves_on_or_ends(stage: Stage, connection: Connection, *, closes: bool) -> None:
     """The next request gets its own answer, or the server ended the connection and said so."""
+    second = Stage(stage.gateway, stage.upstream)
+    second.script(READ_ALL, send(reply(200, b"the answer to the second request")))
     if closes:
-        assert connection.at_end()
+        connection.push(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nx-portkey-provider: free\r\n\r\n")
+        assert connection.says_no_more()
         return
-    stage.script(READ_ALL, send(reply(200, b"the answer to the second request")))
-    stage.begin(connection, len(usual()))
+    second.begin(connection, len(usual()))
     connection.send(usual())
     answer = connection.read_reply()
     assert (answer.status, answer.body) == (200, b"the answer to the second request")
@@ -37,7 +39,7 @@ def test_after_a_refusal(stage: Stage, case: Case) -> None:
     with stage.connect() as connection:
         sized = [("Content-Type", case.content_type), ("Content-Length", str(len(case.body)))]
         connection.head(case.method, case.target, sized + stage.headers(case.extra, without=case.without))
-        connection.upload([case.body])
+        connection.push(case.body)
         answer = connection.read_reply()
         assert answer.status == case.status
         serves_on_or_ends(stage, connection, closes=answer.closes)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.flow.client import pieces
 from tests.flow.forms import audio, usual
-from tests.flow.scripts import CLOSE, LINGER, READ_ALL, RESET, error, hold, read, send
+from tests.flow.scripts import CLOSE, LINGER, READ_ALL, RESET, error, hold, read, reply, send
 
 if TYPE_CHECKING:
     from tests.flow.scripts import Step
@@ -41,6 +41,18 @@ def test_an_early_refusal_is_passed_on_at_once(stage: Stage, status: int, ending
         record = stage.records(attempt + 1)[attempt]
         assert (record["status"], record["outcome"]) == (status, "upstream_error")
         assert record["attempts"][0]["status"] == status
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())
+def test_an_early_success_is_passed_on_too(stage: Stage, ending: list[Step]) -> None:
+    """Odd, but an answer; the connection ends with it, for nobody knows what becomes of the rest of the body."""
+    stage.script(read(200_000), send(reply()), *ending)
+    with stage.connect() as connection:
+        stage.begin(connection, len(BODY))
+        connection.upload(pieces(BODY))
+        answer = connection.read_reply()
+        assert (answer.status, answer.json(), answer.closes) == (200, {"text": "hello"}, True)
+    assert stage.record()["status"] == 200
 
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())

@@ -75,7 +75,8 @@ def test_a_body_that_is_not_wanted_is_not_asked_for(
         assert answer.interim == []
         assert (answer.status, answer.code) == expected
         assert answer.closes, "the client may send its body or not: the next request could not be told from it"
-        assert connection.at_end()
+        connection.push(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.says_no_more()
     keyed.unseen()
     keyed.record()
 

@@ -24,13 +24,13 @@ def raw(stage: Stage, first: str, headers: str = "", body: bytes = b"") -> tuple
     """Send a head as it is written here; return the answer's status and whether the connection ended."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in stage.headers())
     with stage.connect() as connection:
-        connection.send(f"{first}\r\n{headers}{lines}\r\n".encode("latin-1"))
-        connection.upload([body])
+        connection.push(f"{first}\r\n{headers}{lines}\r\n".encode("latin-1") + body)
         try:
             answer = connection.read_reply()
         except (BrokenReplyError, ConnectionResetError):
             return 0, True
-        return answer.status, connection.at_end() if answer.closes or answer.status == 400 else False
+        connection.push(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nx-portkey-provider: free\r\n\r\n")
+        return answer.status, connection.says_no_more()
 
 
 HOST = "Host: 127.0.0.1\r\n"
@@ -78,10 +78,49 @@ def test_an_ambiguous_request_is_refused_and_its_connection_ends(
     stage: Stage, first: str, headers: str, body: bytes
 ) -> None:
     status, ended = raw(stage, first, headers, body)
-    assert status in {0, 400, 405, 413, 414, 431, 501, 505}
+    assert status in {0, 400, 405, 413, 414, 415, 431, 501, 505}
     assert ended, "what follows could be read as another request"
     for index in range(stage.upstream.requests(stage.token)):
         assert not stage.seen("done", index=index).complete
+
+
+BAD_CHUNKS = {
+    "no size": b"zz\r\n",
+    "a negative size": b"-5\r\nhello\r\n",
+    "a size without end": b"f" * 20 + b"\r\n",
+    "more than its size": b"5\r\nhello, hello\r\n0\r\n\r\n",
+    "bare line feeds": b"5\nhello\n0\n\n",
+    "a NUL in an extension": b"5;a=\0\r\nhello\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.xfail(reason="aiohttp tells the reader of a body nothing of a framing error after the head", strict=True)
+@pytest.mark.parametrize("data", BAD_CHUNKS.values(), ids=BAD_CHUNKS.keys())
+def test_chunks_that_go_wrong_mid_upload_end_the_request_at_once(stage: Stage, data: bytes) -> None:
+    with stage.connect() as connection:
+        stage.begin(connection, None)
+        connection.chunk(BODY[:-100])
+        stage.seen("length", 1000)
+        connection.push(data)
+        connection.sock.settimeout(1)
+        answer = connection.read_reply()
+        assert answer.status == 400
+        assert connection.says_no_more()
+    record = stage.record()
+    assert (record["status"], record["outcome"]) == (400, "client_error")
+    stage.uncommitted()
+
+
+def test_what_the_parser_refuses_is_counted_and_not_recorded(stage: Stage) -> None:
+    def count() -> float:
+        lines = stage.gateway.ops("/metrics")[1].splitlines()
+        name = 'audiogate_requests_rejected_total{reason="bad_request"}'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    before = count()
+    assert raw(stage, "POST / HTTP/1.1 and more")[0] == 400
+    assert count() == before + 1
+    assert stage.gateway.records(stage.token) == []
 
 
 TARGETS = {

@@ -145,7 +145,8 @@ def test_a_model_in_the_query_may_name_its_virtual_key(stage: Stage) -> None:
     answer = stage.request("GET", "/v1/things?model=@vk/m-1&x=y", without=("x-portkey-provider",))
     assert answer.status == 200
     seen = stage.seen()
-    assert seen.target == "/v1/things?model=m-1&x=y"
+    path, _, query = seen.target.partition("?")
+    assert (path, set(query.split("&"))) == ("/v1/things", {"model=m-1", "x=y"})
     assert seen.header("authorization") == f"Bearer {VIRTUAL_KEY}"
     stage.record()
 

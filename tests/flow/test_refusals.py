@@ -104,11 +104,6 @@ KEYS: dict[str, tuple[Headers, int, str]] = {
         403,
         "not_allowed",
     ),
-    "a bound key with a config": (
-        [("Authorization", f"Bearer {DESK_KEY}"), ("x-portkey-config", '{"provider":"free"}')],
-        403,
-        "not_allowed",
-    ),
 }
 
 
@@ -170,6 +165,18 @@ def test_a_failed_upstream_is_named_by_how_it_failed(
     assert (record["status"], record["error_code"], record["outcome"]) == (status, code, outcome)
     assert len(record["attempts"]) == 1
     assert record["attempts"][0]["failure"]
+
+
+def test_a_connection_that_cannot_be_opened_is_tried_again_as_often_as_the_route_says(stage: Stage) -> None:
+    """Nothing was sent, so nothing can be billed twice; an answer or a broken connection is another matter."""
+    for provider, attempts in (("dead", 3), ("free", 1)):
+        stage.script(READ_ALL, ["close"])
+        config = {"provider": provider, "retry": {"attempts": 2}}
+        answer = stage.post(extra=[("x-portkey-config", json.dumps(config))])
+        assert answer.status == 502
+        record = stage.records(1 if provider == "dead" else 2)[-1]
+        assert len(record["attempts"]) == attempts
+        assert record["retry_count"] == attempts - 1
 
 
 def test_an_error_of_the_upstream_is_passed_on_as_it_came(stage: Stage) -> None:

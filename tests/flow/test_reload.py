@@ -71,7 +71,7 @@ def test_a_bad_file_is_refused_and_the_old_settings_stay(own_gateway: Callable[.
             json.dumps({**changed, "virtual_keys": [{"slug": "vk", "provider": "nobody", "key": "x"}]}),
             "nobody",
         ),
-        ("listen: [", "line 1"),
+        ("listen: [", "YAML"),
     ):
         stage.gateway.write_settings(text)
         stage.gateway.signal(signal.SIGHUP)

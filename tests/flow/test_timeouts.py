@@ -9,7 +9,7 @@ import pytest
 
 from tests.flow.client import pieces
 from tests.flow.forms import audio, field, file, form, usual
-from tests.flow.scripts import READ_ALL, chunk, chunked_head, head, hold, read, reply, send, sleep
+from tests.flow.scripts import READ_ALL, chunk, chunked_head, fill, head, hold, read, reply, send, sleep
 from tests.flow.stage import TRANSCRIPTIONS
 
 if TYPE_CHECKING:
@@ -204,6 +204,19 @@ def test_an_idle_connection_is_closed_after_keepalive(hasty: Stage) -> None:
         assert (answer.status, answer.closes) == (200, False)
         assert connection.at_end()
     assert hasty.record()["outcome"] == "ok"
+
+
+def test_a_client_that_does_not_read_its_reply_is_let_go(hasty: Stage) -> None:
+    size = 48 << 20  # more than all buffers on the way hold
+    hasty.script(READ_ALL, send(head(200, [("Content-Type", "audio/mpeg"), ("Content-Length", str(size))])), fill(size))
+    with hasty.connect(receive_buffer=1 << 16) as connection:
+        hasty.begin(connection, len(SHORT))
+        connection.send(SHORT)
+        answer = connection.read_head()
+        hasty.seen("cut")
+        check_failed(hasty, 499, "client_left", "client_left")
+        connection.read_body(answer)
+        assert not answer.clean
 
 
 def test_a_late_answer_does_not_reach_the_next_request(hasty: Stage) -> None:

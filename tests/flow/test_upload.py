@@ -92,7 +92,7 @@ BAD_ENDS: dict[str, tuple[bytes, int, str]] = {
     "too many parts": (
         form(MODEL, *[field(f"f{n}", "") for n in range(30)], file()),
         400,
-        "invalid_multipart",
+        "field_too_large",
     ),
 }
 

@@ -70,10 +70,11 @@ class Bell:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def wait(self) -> None:
+    def wait(self) -> asyncio.Future[None]:
+        """Return what the next ring sets. It listens from now on, not from when it is awaited."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        await waiter
+        return waiter
 
 
 @dataclass
