@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -18,10 +19,11 @@ ROOT = Path(__file__).parents[2]
 @cache
 def tracked() -> tuple[Path, ...]:
     """Every file that is in the repository or about to be; without git, every file that is not hidden or made."""
-    if (ROOT / ".git").exists():
-        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-        return tuple(sorted(ROOT / name for name in names if name and (ROOT / name).is_file()))
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode == 0:  # git may refuse a checkout that belongs to somebody else
+            return tuple(sorted(ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()))
     made = {"node_modules", "__pycache__", "build", "dist"}
     relative = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
     return tuple(sorted(ROOT / path for path in relative if not any(p in made or p[0] == "." for p in path.parts)))

@@ -51,7 +51,7 @@ def test_every_setting_that_a_page_shows_exists() -> None:
             for document in yaml.safe_load_all(block):
                 if isinstance(document, dict) and not {"services", "apiVersion"} & document.keys():
                     wrong |= {f"{name}: {key}" for key in keys_of(document) - KEYS if not FREE.match(key)}
-    assert wrong == set()
+    assert not wrong, "\n".join(sorted(wrong))
 
 
 def test_every_setting_that_a_page_names_by_its_path_exists() -> None:
@@ -63,7 +63,7 @@ def test_every_setting_that_a_page_names_by_its_path_exists() -> None:
         if found[1] in SECTIONS and not found[2].endswith((".md", ".py", ".db", ".yaml"))
         if (found[1] + found[2]).replace("[]", "") not in KEYS
     }
-    assert wrong == set()
+    assert not wrong, "\n".join(sorted(wrong))
 
 
 def test_every_variable_that_a_page_names_is_a_setting() -> None:
@@ -137,7 +137,7 @@ def test_every_command_and_flag_that_a_page_shows_exists() -> None:
         flags = re.findall(r"(?:^|[ \[])(--?[a-z][\w-]*)", rest.partition("#")[0].partition(" | ")[0])
         wrong += [f"{name}: {command} {flag}" for flag in flags if known is not None and flag not in known]
         wrong += [f"{name}: {command}"] if known is None else []
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 # Providers
@@ -194,7 +194,7 @@ def test_every_link_inside_the_project_leads_somewhere() -> None:
             target = (ROOT / name).parent / path if path else ROOT / name
             if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
                 wrong.append(f"{name}: {link}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_readme_is_where_reading_starts() -> None:

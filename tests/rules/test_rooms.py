@@ -83,7 +83,7 @@ def test_rooms_import_only_what_lies_below_them() -> None:
         for found in inner_imports()
         if not allowed(room_of(found.importer), room_of(found.imported), typing=found.typing)
     ]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_nobody_imports_the_server_but_the_commands_and_nobody_the_relay_but_the_server() -> None:
@@ -94,7 +94,7 @@ def test_nobody_imports_the_server_but_the_commands_and_nobody_the_relay_but_the
 
 def test_a_command_loads_only_what_it_needs() -> None:
     early = [str(i) for i in inner_imports() if room_of(i.importer) == "cli" and not (i.lazy or i.typing)]
-    assert early == []
+    assert not early, "\n".join(early)
 
 
 @pytest.mark.parametrize("room", sorted(PURE))
@@ -106,7 +106,7 @@ def test_a_pure_room_knows_nothing_of_the_outside(room: str) -> None:
         for found in imports(path)
         if found.imported.partition(".")[0] in IMPURE_MODULES
     ]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_modules_import_each_other_in_no_circle() -> None:
@@ -131,4 +131,4 @@ def test_nobody_imports_what_another_module_keeps_to_itself() -> None:
         for name in found.names
         if name.startswith("_") and not name.endswith("__")
     ]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)

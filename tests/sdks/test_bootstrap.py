@@ -1,0 +1,41 @@
+"""What the tests need is installed where it can be; where it cannot, that is said once and fails only in CI."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.bootstrap import missing_for_node
+from tests.rules.sources import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def bootstrap(**environment: str) -> subprocess.CompletedProcess[str]:
+    given = {**os.environ, "CI": "", **environment}
+    command = [sys.executable, "-m", "tests.bootstrap"]
+    return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
+def test_a_machine_without_node_and_installers_is_told_what_will_be_skipped(tmp_path: Path, ci: str, code: int) -> None:
+    done = bootstrap(PATH=str(tmp_path), CI=ci)
+    assert done.returncode == code
+    assert done.stderr == "tests: node and npm are missing: the tests of the Node SDKs will be skipped\n"
+
+
+def test_with_everything_there_it_says_nothing() -> None:
+    if reason := missing_for_node():
+        pytest.skip(reason)
+    done = bootstrap()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_reason_for_skipping_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "python -m tests.bootstrap" in (missing_for_node() or "")
