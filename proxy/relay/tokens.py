@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -24,22 +25,30 @@ class Tokens:
 
     def __init__(self) -> None:
         self._known: dict[TokenRequest, tuple[str, float]] = {}
-        self._locks: dict[TokenRequest, asyncio.Lock] = {}
+        self._fetching: dict[TokenRequest, asyncio.Task[str]] = {}  # at most one for each request under way
 
     async def bearer(self, asked: TokenRequest, session: aiohttp.ClientSession) -> str:
         """Return a token for ``asked``; raises GatewayError ``upstream_unreachable`` or ``missing_provider_key``."""
-        loop = asyncio.get_running_loop()
         known = self._known.get(asked)
-        if known is not None and loop.time() < known[1]:
+        if known is not None and asyncio.get_running_loop().time() < known[1]:
             return known[0]
-        async with self._locks.setdefault(asked, asyncio.Lock()):
-            known = self._known.get(asked)
-            if known is None or loop.time() >= known[1]:
-                if len(self._known) >= _MOST:
-                    self._known.clear()
-                    self._locks = {asked: self._locks[asked]}
-                known = self._known[asked] = await _fetch(asked, session, loop.time())
-            return known[0]
+        fetching = self._fetching.get(asked)
+        if fetching is None:
+            fetching = self._fetching[asked] = asyncio.create_task(self._renew(asked, session))
+            fetching.add_done_callback(lambda done: self._fetched(asked, done))
+        return await asyncio.shield(fetching)  # one request that gives up ends nobody else's wait
+
+    async def _renew(self, asked: TokenRequest, session: aiohttp.ClientSession) -> str:
+        token, until = await _fetch(asked, session, asyncio.get_running_loop().time())
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[asked] = token, until
+        return token
+
+    def _fetched(self, asked: TokenRequest, done: asyncio.Task[str]) -> None:
+        del self._fetching[asked]
+        if not done.cancelled():
+            done.exception()  # whoever waited has it; asyncio would log it when all of them have given up
 
 
 async def _fetch(asked: TokenRequest, session: aiohttp.ClientSession, now: float) -> tuple[str, float]:
@@ -64,27 +73,42 @@ async def _fetch(asked: TokenRequest, session: aiohttp.ClientSession, now: float
             while not answer.content.at_eof() and len(raw) < _MAX_ANSWER:
                 raw += await answer.content.read(_MAX_ANSWER - len(raw))
     except (aiohttp.ClientError, TimeoutError, OSError):
-        raise GatewayError(
-            "upstream_unreachable",
-            "The authority that issues the provider's tokens cannot be reached. Try again.",
-            failure="connect_failed",
-        ) from None
+        raise _unreachable() from None
     return _read(status, raw, now)
 
 
 def _read(status: int, raw: bytes, now: float) -> tuple[str, float]:
-
+    if status >= 500:
+        raise _unreachable()
     try:
         answer = orjson.loads(raw)
-        token = answer["access_token"]
-        lifetime = float(answer.get("expires_in", 0))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        answer, token, lifetime = None, None, 0.0
+    except orjson.JSONDecodeError:
+        answer = None
+    answer = answer if isinstance(answer, dict) else {}
+    token = answer.get("access_token")
     if status == 200 and isinstance(token, str) and token:
-        return token, now + max(lifetime - _MARGIN, 0.0)
-    word = answer.get("error") if isinstance(answer, dict) else None
+        lifetime = _seconds(answer.get("expires_in"))
+        return token, now + max(lifetime - _MARGIN, lifetime / 2)
+    word = answer.get("error")
     raise GatewayError(
         "missing_provider_key",
         f"The authority refused the provider's client credentials ({str(word or status)[:64]}). "
         "Check tenant, client id and secret.",
+    )
+
+
+def _seconds(value: object) -> float:
+    """Return a lifetime: some authorities send it as text; one that cannot be understood is no lifetime at all."""
+    try:
+        seconds = float(value) if isinstance(value, str | int | float) else 0.0
+    except ValueError:
+        return 0.0
+    return seconds if 0.0 < seconds < math.inf else 0.0
+
+
+def _unreachable() -> GatewayError:
+    return GatewayError(
+        "upstream_unreachable",
+        "The authority that issues the provider's tokens cannot be reached. Try again.",
+        failure="connect_failed",
     )

@@ -1,0 +1,105 @@
+"""The private names of aiohttp that the gateway leans on: this fails when one of them goes or means something else."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import Counter
+
+import aiohttp
+import pytest
+from aiohttp import http_parser, web
+from aiohttp.client_proto import ResponseHandler
+
+from proxy.relay.internals import (
+    Protocol,
+    Reply,
+    UpstreamProtocol,
+    never_resend,
+    require_c_parser,
+    use_upstream_protocol,
+)
+
+
+def test_the_c_parser_is_there_and_its_absence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_c_parser()
+    monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
+    with pytest.raises(RuntimeError, match="C parser"):
+        require_c_parser()
+
+
+async def test_a_session_resends_unless_told_otherwise() -> None:
+    async with aiohttp.ClientSession() as session:
+        assert session._retry_connection is True
+        never_resend(session)
+        assert session._retry_connection is False
+
+
+def test_a_session_asks_this_flag_before_it_resends() -> None:
+    assert "_retry_connection" in inspect.getsource(aiohttp.ClientSession._request)
+
+
+async def test_a_connector_makes_its_connections_by_its_factory() -> None:
+    connector = aiohttp.TCPConnector()
+    made = connector._factory()
+    assert type(made) is ResponseHandler
+    use_upstream_protocol(connector)
+    assert type(connector._factory()) is UpstreamProtocol
+    assert made.transport is None
+    assert "self._factory" in inspect.getsource(aiohttp.TCPConnector)
+    await connector.close()
+
+
+def test_a_reply_sends_its_head_by_itself_unless_told_otherwise() -> None:
+    assert web.StreamResponse._send_headers_immediately is True
+    assert Reply._send_headers_immediately is False
+    assert "_send_headers_immediately" in inspect.getsource(web.StreamResponse)
+
+
+@pytest.mark.parametrize("name", ["_waiter", "_messages", "_request_count"])
+def test_a_connection_still_has_what_the_heads_timer_looks_at(name: str) -> None:
+    assert name in web.RequestHandler.__slots__
+    assert f"self.{name}" in inspect.getsource(web.RequestHandler)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("connection_made", ["self", "transport"]),
+        ("connection_lost", ["self", "exc"]),
+        ("data_received", ["self", "data"]),
+        ("handle_error", ["self", "request", "status", "exc", "message"]),
+        ("force_close", ["self"]),
+    ],
+)
+def test_the_methods_that_are_overridden_keep_their_parameters(name: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(getattr(web.RequestHandler, name)).parameters) == parameters
+    assert list(inspect.signature(getattr(Protocol, name)).parameters) == parameters
+
+
+async def test_a_new_connection_waits_for_a_head_and_a_request_ends_the_wait() -> None:
+    served = asyncio.Event()
+
+    async def handle(_request: web.BaseRequest) -> web.Response:
+        served.set()
+        assert not protocols[0]._waits_for_head()
+        return web.Response()
+
+    server = web.Server(handle)
+    protocols: list[Protocol] = []
+
+    def make() -> Protocol:
+        loop = asyncio.get_running_loop()
+        protocols.append(Protocol(server, loop=loop, head_limit=None, rejected=Counter()))
+        return protocols[-1]
+
+    listener = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    assert served.is_set()
+    assert protocols[0]._request_count == 1
+    writer.close()
+    await writer.wait_closed()
+    listener.close()
+    await server.shutdown()
