@@ -108,7 +108,8 @@ def test_a_file_that_is_no_audio_is_refused_in_openais_words(stage: Stage, clien
     with pytest.raises(openai.BadRequestError, match=r"Supported formats: .*'flac'") as caught:
         transcribe(client, ("notes.pdf", b"%PDF-1.7\n" + bytes(2000)))
     assert (caught.value.code, caught.value.param) == ("unsupported_format", "file")
-    assert stage.record()["attempts"] == []
+    assert stage.record()["error_code"] == "unsupported_format"
+    stage.uncommitted()
 
 
 def test_an_empty_file_is_a_missing_one(stage: Stage, client: OpenAI) -> None:
