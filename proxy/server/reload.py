@@ -42,7 +42,7 @@ class Reloader:
         self.succeeded = True
         self._source = source
         self._adopt = adopt
-        self._settings = loaded.settings
+        self._started = loaded.settings  # what listeners and workers were made from, for as long as they live
         self._files, self._fingerprint = loaded.files, loaded.fingerprint
 
     async def watch(self) -> None:
@@ -62,10 +62,9 @@ class Reloader:
             log.error("settings refused, the old ones stay: %s", describe(error.mistakes))
             return
         self._files, self._fingerprint = loaded.files, loaded.fingerprint
-        for name in _fixed_changes(self._settings, loaded.settings):
+        for name in _fixed_changes(self._started, loaded.settings):
             log.warning("%s has changed: a restart is needed for that", name)
         self.succeeded = True
-        self._settings = loaded.settings
         self._adopt(house)
         log.info("settings loaded anew")
 
