@@ -7,7 +7,7 @@ A secret of the operator's never follows a host that the caller named; a caller'
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from proxy.errors import GatewayError
@@ -32,7 +32,7 @@ class VirtualKey:
 
     slug: str
     provider: str
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     azure: AzureOptions = AzureOptions()
 

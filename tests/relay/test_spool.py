@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ def test_a_reader_follows_whatever_the_chunks_and_wherever_memory_ends(
     chunks: list[bytes], memory: int, encrypt: bool
 ) -> None:
     budget = Budget(1_000)
-    with closing(Spool(limits(Path("/tmp"), memory=memory, encrypt=encrypt), budget)) as spool:
+    with closing(Spool(limits(Path(tempfile.gettempdir()), memory=memory, encrypt=encrypt), budget)) as spool:
         following, seen = spool.reader(), b""
         for chunk in (each for each in chunks if each):
             spool.append(chunk)

@@ -369,5 +369,6 @@ def test_the_rest_of_a_leaf_reaches_the_target() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
+    assert "vk-secret" not in repr(VIRTUAL_KEYS)
     for hints in (Hints(virtual_key="vk"), Hints(config="azure-ad"), Hints(provider="openai")):
         assert not {"vk-secret", "config-secret", "caller-key"} & set(repr(resolved(hints)).split("'"))
