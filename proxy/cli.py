@@ -183,6 +183,8 @@ def _transcribe(given: argparse.Namespace) -> int:
     if given.key_file is not None:
         try:
             key = given.key_file.read_text().strip()
+        except UnicodeDecodeError:
+            return _say("--key-file: is not text", WRONG)
         except OSError as error:
             return _say(f"--key-file: {(error.strerror or 'cannot be read').lower()}", WRONG)
     return asyncio.run(
@@ -220,6 +222,8 @@ def _healthcheck(given: argparse.Namespace) -> int:
     try:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status
+    except http.client.HTTPException:
+        return _say(f"what answers on {address} is not the ops listener", WRONG)
     except OSError as error:
         return _say(f"ops does not answer on {address}: {error.strerror or error}", WRONG)
     finally:

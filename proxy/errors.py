@@ -89,6 +89,7 @@ class GatewayError(Exception):
         retry_after: int | None = None,
         failure: Failure = "gateway_refused",
     ) -> None:
+        message = message.encode("utf-8", "backslashreplace").decode()  # a client's lone surrogate is no JSON
         super().__init__(message)
         self.code = code
         self.message = message

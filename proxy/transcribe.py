@@ -17,7 +17,7 @@ import socket
 import ssl
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, TextIO
 
@@ -53,7 +53,7 @@ class _Job:
 
     url: URL
     server: str
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     fields: tuple[tuple[str, str], ...]
 
 

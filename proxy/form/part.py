@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -44,6 +45,7 @@ def decoded(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
+@lru_cache(maxsize=256)  # clients write the same few header blocks again and again; each is bounded
 def parse_head(block: bytes) -> PartHead:
     r"""Return what ``block``, header lines joined by CRLF without the blank line after them, says of a part.
 

@@ -59,7 +59,7 @@ class Outbound:
     """
 
     url: str
-    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False)
     edits: Edits = field(default_factory=Edits)
     params: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     token: TokenRequest | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
+import os
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,7 @@ from proxy.relay import door
 from proxy.relay.jsonbody import MAX_JSON, is_json, parsed
 from proxy.relay.patience import Patience, client_left
 from proxy.relay.reply import Answer
-from proxy.relay.sender import Sender
+from proxy.relay.sender import Plan, Sender
 from proxy.relay.upload import Upload
 from proxy.routing.hints import Hints, hints_of, trace_id
 from proxy.routing.resolve import Choice, by_model, choose, target_of
@@ -84,8 +84,7 @@ class Exchange:
     async def _serve(self) -> StreamResponse:
         request, record, house = self._request, self._record, self._house
         answer = self._answer
-        answer.extra["x-portkey-trace-id"] = record.trace_id = uuid.uuid4().hex
-        answer.extra["x-portkey-trace-id"] = record.trace_id = trace_id(request.headers) or record.trace_id
+        self._name_trace()
         answer.extra |= door.check_origin(request, house.settings)
         if (allowed := door.preflight(request)) is not None and "Origin" in request.headers:
             return await answer.own(204, b"", allowed)
@@ -102,9 +101,10 @@ class Exchange:
             raise GatewayError("unsupported_media_type", "Speech takes a JSON body: Content-Type: application/json.")
         choice = choose(hints, caller, house.directory)
         record.config = choice.config
+        plan: Plan | None = None
         if choice.source is not None:  # all that needs no field of the body is refused now
-            self._check(target_of(choice, hints, caller, house.directory), visit)
-        await self._continue()
+            plan = self._plan(target_of(choice, hints, caller, house.directory), visit)
+        self._continue()
         upload = self._upload = Upload(
             request,
             record,
@@ -117,13 +117,29 @@ class Exchange:
         )
         ticket = self._relay.departures.watch(request.transport) if request.transport and not _read(request) else None
         try:
-            target, visit = await self._settle(choice, caller, visit, upload)
-            return await self._attempts(target, visit, upload, caller, choice.leaf.attempts)
+            if plan is None:
+                choice, visit = await self._settle(choice, visit, upload)
+                record.replay = upload.kept_in
+                plan = self._plan(target_of(choice, hints, caller, house.directory), visit)
+            else:
+                await upload.until(lambda: upload.received > 0)  # the first bytes may already show a wrong file
+            return await self._attempts(plan, visit, upload, caller, choice.leaf.attempts)
         finally:
             self._relay.departures.forget(ticket)
 
-    def _check(self, target: Target, visit: door.Visit) -> Provider:
-        """Refuse a target that this request cannot be sent to, as far as its head can tell."""
+    def _name_trace(self) -> None:
+        """Give the request a trace id, its caller's own if that is one: every answer carries it."""
+        record, extra = self._record, self._answer.extra
+        try:
+            record.trace_id = trace_id(self._request.headers) or os.urandom(16).hex()
+        except GatewayError:
+            record.trace_id = os.urandom(16).hex()
+            raise
+        finally:
+            extra["x-portkey-trace-id"] = record.trace_id
+
+    def _plan(self, target: Target, visit: door.Visit) -> Plan:
+        """Return where the request goes; refuse what cannot be sent there, as far as its head can tell."""
         provider = lookup(self._house.providers, target.provider)
         self._record.provider = provider.slug
         self._answer.extra["x-portkey-provider"] = provider.slug
@@ -132,44 +148,34 @@ class Exchange:
                 "missing_provider_key",
                 f"{provider.slug} needs a key: send it as Authorization: Bearer, or use a virtual key.",
             )
+        outbound = None
         with suppress(FieldNeeded):
-            provider.prepare(target, Asked(visit.route, visit.path, visit.query))
+            outbound = provider.prepare(target, Asked(visit.route, visit.path, visit.query))
         length, most = self._request.content_length, self._limit(provider)
         if length is not None and length > most:
             raise GatewayError(
                 "upload_too_large",
                 f"Maximum content size limit ({most}) exceeded ({length} bytes announced). Compress or split it.",
             )
-        return provider
+        final = outbound is not None and not outbound.edits and not outbound.params
+        return Plan(target, provider, outbound if final else None)
 
     def _limit(self, provider: Provider) -> int:
         own = provider.max_upload_bytes
         return self._house.settings.limits.max_upload_bytes if own is None else own
 
-    async def _continue(self) -> None:
+    def _continue(self) -> None:
         """Ask a client that waits for it to send the body; until here it was refused without having sent one."""
         request = self._request
         if "Expect" in request.headers and request.version >= HttpVersion11 and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    async def _settle(
-        self, choice: Choice, caller: Caller, visit: door.Visit, upload: Upload
-    ) -> tuple[Target, door.Visit]:
-        """Return the target, reading as much of the body as it takes to know it."""
+    async def _settle(self, choice: Choice, visit: door.Visit, upload: Upload) -> tuple[Choice, door.Visit]:
+        """Complete a choice by ``@slug/model``: in the form, else in the query, else in a JSON body."""
         form = upload.form
-        if choice.source is None:
-            if form is not None:
-                await upload.until(lambda: form.first("model") is not None)
-                choice, _ = by_model(choice, form.first("model"))
-            else:
-                choice, visit = await self._settle_by_body(choice, visit, upload)
-            self._record.replay = upload.kept_in
-        else:
-            await upload.until(lambda: upload.received > 0)  # the first bytes may already show a wrong file
-        return target_of(choice, self._hints, caller, self._house.directory), visit
-
-    async def _settle_by_body(self, choice: Choice, visit: door.Visit, upload: Upload) -> tuple[Choice, door.Visit]:
-        """Find ``@slug/model`` in the query, else in a JSON body."""
+        if form is not None:
+            await upload.until(lambda: form.first("model") is not None)
+            return by_model(choice, form.first("model"))[0], visit
         found = _query_model(visit.query)
         if found is not None:
             choice, name = by_model(choice, found)
@@ -181,10 +187,10 @@ class Exchange:
     # From the target to the reply
 
     async def _attempts(
-        self, target: Target, visit: door.Visit, upload: Upload, caller: Caller, more: int
+        self, plan: Plan, visit: door.Visit, upload: Upload, caller: Caller, more: int
     ) -> StreamResponse:
         """Try the target; ``more`` times again while nothing at all could be sent."""
-        provider = self._check(target, visit)
+        target, provider = plan.target, plan.provider
         upload.narrow(
             limit=self._limit(provider),
             formats=provider.formats if upload.form is not None else None,
@@ -193,9 +199,9 @@ class Exchange:
         if target.request_timeout is not None:
             self.patience.deadline(target.request_timeout)
         sender = Sender(self._relay, self._upstreams, self._house, self.patience, self._request, self._record, caller)
-        outbound = await sender.prepare(provider, target, visit, upload)
+        outbound = await sender.prepare(plan, visit, upload)
         if upload.ended:
-            upload.check()  # all of it is here: what is wrong with it needs no upstream to be told
+            upload.commit()  # all of it is here: what is wrong with it needs no upstream to be told
         extra = self._answer.extra
         extra["x-portkey-last-used-option-index"] = target.path
         extra["x-portkey-cache-status"] = "DISABLED"

@@ -5,7 +5,7 @@ A reload makes a new house and swaps it; a request keeps the one it began in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class House:
     directory: Directory
     providers: Registry
     form_limits: FormLimits
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         return f"<House {len(self.providers)} providers>"

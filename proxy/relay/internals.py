@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-from aiohttp import http_parser, web
+from aiohttp import http_parser, web, web_protocol
 from aiohttp.client_proto import ResponseHandler
 
 if TYPE_CHECKING:
@@ -27,8 +29,28 @@ def never_resend(session: aiohttp.ClientSession) -> None:
     session._retry_connection = False
 
 
+_LAST_WORDS: Final = 65_536  # bytes of an answer read from a connection that is lost already: a refusal is short
+
+
 class UpstreamProtocol(ResponseHandler):
-    """aiohttp's client connection, which does not wait to be closed for an upstream that takes no more bytes."""
+    """aiohttp's client connection, made for streamed uploads.
+
+    It does not wait to be closed for an upstream that takes no more bytes, and it reads what an upstream said before
+    it reset the connection: a refusal that comes early in an upload has a reset behind it, and a write that meets the
+    reset first would lose the answer, which Linux still keeps.
+    """
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Read the last words, then let go."""
+        if isinstance(exc, OSError) and self.transport is not None:
+            for data in _unread(self.transport):
+                self.data_received(data)
+        super().connection_lost(exc)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Resume, if reading was paused; aiohttp asks for it with every chunk that is taken."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def close(self) -> None:
         """Close; unsent bytes belong to a body that will never be whole, and go with the connection."""
@@ -42,6 +64,19 @@ def use_upstream_protocol(connector: aiohttp.TCPConnector) -> None:
     """Make ``connector`` open its connections as :class:`UpstreamProtocol`."""
     make: Any = functools.partial(UpstreamProtocol, loop=asyncio.get_running_loop())
     connector._factory = make
+
+
+def _unread(transport: asyncio.Transport) -> list[bytes]:
+    """Return what the kernel still holds of a connection that was reset."""
+    found: list[bytes] = []
+    try:
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as rest:
+            rest.setblocking(False)
+            while data := rest.recv(_LAST_WORDS):
+                found.append(data)
+    except (OSError, AttributeError):
+        return found
+    return found
 
 
 class Reply(web.StreamResponse):
@@ -72,8 +107,23 @@ class Protocol(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Start the limit when a head begins; the timer itself looks whether it ended."""
         super().data_received(data)
-        if self._head_timer is None and self._waits_for_head():
+        if self._messages:
+            self._tell_of_broken_framing()
+        elif self._head_timer is None and self._waits_for_head():
             self._start_head_timer()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Resume, if reading was paused; aiohttp asks for it with every chunk that is taken."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def _tell_of_broken_framing(self) -> None:
+        """End the body under way when its framing breaks: aiohttp queues the error and lets the body's reader wait."""
+        request = self._current_request
+        if request is not None and isinstance(self._messages[-1][0], web_protocol._ErrInfo):
+            content = request.content
+            if not content.is_eof() and content.exception() is None:
+                content.set_exception(web.RequestPayloadError("broken chunk framing"))
 
     def handle_error(
         self,

@@ -46,7 +46,7 @@ class Answer:
 
     async def own(self, status: int, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
         """Send an answer of the gateway's own; returns it also when nobody is left to read it."""
-        reply = web.Response(status=status, body=body, headers={**headers, **self.extra})
+        reply = web.Response(status=status, body=body, headers={"Server": "audiogate", **headers, **self.extra})
         return await self._send_whole(reply, body)
 
     async def relay(self, upstream: ClientResponse, redact: Iterable[str]) -> web.StreamResponse:
@@ -73,6 +73,7 @@ class Answer:
 
     def _add(self, headers: CIMultiDict[str]) -> None:
         """Lay our headers over the upstream's; what an answer varies by adds up."""
+        headers.setdefault("Server", "audiogate")
         for name, value in self.extra.items():
             if name == "Vary":
                 headers.add(name, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.form.boundary import boundary_of
 from proxy.form.rewriter import Rewriter, plan_length, rewritten_length
@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     from proxy.relay.upstream import Upstreams
     from proxy.routing.target import Target
 
+_IN_ONE_PIECE: Final = 131_072  # bytes: what is here whole by then goes out in one write, of known length
+
+
+class Plan(NamedTuple):
+    """A target and its provider; ``outbound`` is set when nothing in the body can still change it."""
+
+    target: Target
+    provider: Provider
+    outbound: Outbound | None
+
 
 class Sender:
     """Makes the attempts of one request. ``secrets`` are what no error body may show this caller."""
@@ -52,13 +62,15 @@ class Sender:
         self._record = record
         self._caller = caller
 
-    async def prepare(self, provider: Provider, target: Target, visit: Visit, upload: Upload) -> Outbound:
+    async def prepare(self, plan: Plan, visit: Visit, upload: Upload) -> Outbound:
         """Return the provider's request; the upload is read on as long as a field is needed and may still come."""
         if visit.route is Route.SPEECH:
             await upload.whole(MAX_JSON)
+        elif plan.outbound is not None:
+            return plan.outbound
         while True:
             try:
-                return provider.prepare(target, self._asked(visit, upload))
+                return plan.provider.prepare(plan.target, self._asked(visit, upload))
             except FieldNeeded as needed:
                 name, form = needed.name, upload.form
                 if form is None:
@@ -134,15 +146,18 @@ class Sender:
             return changed(await upload.whole(MAX_JSON), outbound.params)
         if form is None and upload.ended and not upload.received:
             return None
+        limits = self._house.form_limits
         boundary = upload.boundary
+        if boundary is not None and upload.committed and upload.length is not None and upload.length <= _IN_ONE_PIECE:
+            body = b"".join(upload.kept())
+            return b"".join(Rewriter(boundary, outbound.edits, limits).feed(body)) if outbound.edits else body
         if form is None and outbound.edits and self._request.content_type == "multipart/form-data":
             boundary = boundary_of(self._request.headers.get("Content-Type"))
         if boundary is None or not outbound.edits:
             if upload.length is None and provider.needs_content_length:
                 await self._read_to_end(upload)
-            length = upload.received if upload.ended else upload.length
+            length = upload.received if upload.ended and provider.needs_content_length else upload.length
             return Outgoing(upload, attempt, self._patience, length=length, rewriter=None)
-        limits = self._house.form_limits
         length = None
         if form is not None and upload.length is not None:
             await upload.until(lambda: form.file_started)
@@ -157,5 +172,5 @@ class Sender:
     async def _read_to_end(self, upload: Upload) -> None:
         """Keep the whole upload first, for an upstream that wants its length; it is checked before a byte goes out."""
         await upload.until(lambda: False)
-        upload.check()
+        upload.commit()
         self._record.replay = upload.kept_in

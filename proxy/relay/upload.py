@@ -123,12 +123,16 @@ class Upload:
                     self._spool.close()
                     continue
             elif self.ended:
-                return self._commit()
+                self.commit()
+                held, self._held = self._held, b""
+                return held
             else:
                 chunk = await self._next()
-                if not chunk:
-                    continue
-            chunk = self._release(chunk) if self._tail else chunk
+                self._commit_if_whole()
+            if self.committed:  # nothing is held back of an upload that has been found good
+                chunk, self._held = self._held + chunk, b""
+            elif self._tail:
+                chunk = self._release(chunk)
             if chunk:
                 return chunk
 
@@ -167,6 +171,9 @@ class Upload:
         self._record.bytes_in = self.received
         if self.received > self.limit:
             raise too_large(self.limit)
+        if self.received == self.length or (self._chunked and self._source.at_eof()):
+            self.ended = True  # known without another round: most uploads are here whole by then
+            self._record.body_done = now
         if self.form is not None:
             self.form.feed(chunk)
             if self.container is None and self.form.file_head_complete:
@@ -202,15 +209,17 @@ class Upload:
         self._held = data[len(data) - keep :]
         return data[: len(data) - keep]
 
-    def _commit(self) -> bytes:
-        """Check everything that only the end can tell, and return the bytes held back."""
-        if not self.committed:
-            self.check()
-            self.committed = True
-        held, self._held = self._held, b""
-        return held
+    def _commit_if_whole(self) -> None:
+        if self.ended:
+            self.commit()
 
-    def check(self) -> None:
+    def commit(self) -> None:
+        """Check, once, everything that only the end can tell; from here on the last bytes may go out."""
+        if not self.committed:
+            self._check()
+            self.committed = True
+
+    def _check(self) -> None:
         """Refuse an upload that has ended without being whole and good; nothing has been committed then."""
         if self.length is not None and self.received != self.length:
             raise client_left()  # the parser would have said so: the last line of defence for a shared connection

@@ -171,9 +171,7 @@ def test_bytes_past_the_head_never_change_the_verdict(head: bytes, more: bytes) 
     assert sniff(head + more) is sniff(head)
 
 
-@given(
-    st.sampled_from([case[0] for case in (*TAKEN.values(), *REFUSED.values())]), st.binary(max_size=NEEDED)
-)
+@given(st.sampled_from([case[0] for case in (*TAKEN.values(), *REFUSED.values())]), st.binary(max_size=NEEDED))
 def test_any_tail_is_read_without_error(magic: bytes, tail: bytes) -> None:
     for end in range(len(magic) + 1):
         sniff(magic[:end] + tail)

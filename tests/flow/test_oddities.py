@@ -94,7 +94,6 @@ BAD_CHUNKS = {
 }
 
 
-@pytest.mark.xfail(reason="aiohttp tells the reader of a body nothing of a framing error after the head", strict=True)
 @pytest.mark.parametrize("data", BAD_CHUNKS.values(), ids=BAD_CHUNKS.keys())
 def test_chunks_that_go_wrong_mid_upload_end_the_request_at_once(stage: Stage, data: bytes) -> None:
     with stage.connect() as connection:

@@ -87,8 +87,6 @@ def forms(draw: st.DrawFn) -> tuple[bytes, list[Part]]:
     """A boundary and parts, one of them the file, in any order; names repeat."""
     boundary = draw(boundaries())
     fields = draw(st.lists(st.builds(Part, st.sampled_from(NAMES), payloads(boundary)), max_size=5))
-    audio = Part(
-        "file", draw(payloads(boundary)), draw(st.sampled_from([None, "a.wav", "größe.mp3", "a%22b"]))
-    )
+    audio = Part("file", draw(payloads(boundary)), draw(st.sampled_from([None, "a.wav", "größe.mp3", "a%22b"])))
     at = draw(st.integers(0, len(fields)))
     return boundary, [*fields[:at], audio, *fields[at:]]

@@ -27,9 +27,7 @@ def observed(body: bytes, limits: FormLimits | None = None) -> FormObserver:
     return observer
 
 
-def report(
-    chunks: list[bytes], boundary: bytes = BOUNDARY, limits: FormLimits | None = None
-) -> dict[str, Any]:
+def report(chunks: list[bytes], boundary: bytes = BOUNDARY, limits: FormLimits | None = None) -> dict[str, Any]:
     """All that an observer says in the end, or said before it refused."""
     observer = FormObserver(boundary, limits)
     error: tuple[str, str | None, str] | None = None
@@ -78,9 +76,7 @@ def test_a_field_is_known_when_it_has_ended_and_the_file_as_it_passes() -> None:
     seen = []
     for byte in body:
         observer.feed(bytes([byte]))
-        seen.append(
-            (observer.first("model"), observer.file_started, observer.first("language"), observer.ended)
-        )
+        seen.append((observer.first("model"), observer.file_started, observer.first("language"), observer.ended))
     order = list(dict.fromkeys(seen))
     assert order == [
         (None, False, None, False),

@@ -22,9 +22,7 @@ READ = {
     'Content-Disposition: form-data; name="file"; filename="a.wav"': PartHead("file", "a.wav"),
     'Content-Disposition: form-data; filename="a.wav"; name="file"': PartHead("file", "a.wav"),
     'Content-Disposition: form-data; name="file"; filename=""': PartHead("file", ""),
-    'Content-Disposition: form-data; name="file"; filename="a; name=b.wav"': PartHead(
-        "file", "a; name=b.wav"
-    ),
+    'Content-Disposition: form-data; name="file"; filename="a; name=b.wav"': PartHead("file", "a; name=b.wav"),
     'Content-Disposition: form-data; name="file"; filename="a%22b.wav"': PartHead("file", 'a"b.wav'),
     'Content-Disposition: form-data; name="file"; filename="a\\"b.wav"': PartHead("file", 'a"b.wav'),
     'Content-Disposition: form-data; name="file"; filename="a\\"': PartHead("file", "a\\"),
@@ -83,9 +81,7 @@ def test_bytes_that_are_not_utf_8_are_read_as_latin_1() -> None:
     assert decoded(b"gr\xf6\xdfe") == decoded("größe".encode()) == "größe"
 
 
-@given(
-    st.binary(max_size=200) | st.binary(max_size=60).map(b'Content-Disposition: form-data; name="'.__add__)
-)
+@given(st.binary(max_size=200) | st.binary(max_size=60).map(b'Content-Disposition: form-data; name="'.__add__))
 def test_only_declared_errors_escape(block: bytes) -> None:
     with contextlib.suppress(GatewayError):
         assert parse_head(block).name is not None

@@ -22,9 +22,7 @@ WORD, SEGMENT = (field("timestamp_granularities[]", value) for value in ("word",
 LOGO = Part("logo", b"\x89PNG\r\n\r\n", "größe.png", "content-type:  image/png\r\nX-Own: 1\r\n")
 
 
-def rewritten(
-    chunks: list[bytes], edits: Edits, boundary: bytes = BOUNDARY, *, promised: bool = False
-) -> bytes:
+def rewritten(chunks: list[bytes], edits: Edits, boundary: bytes = BOUNDARY, *, promised: bool = False) -> bytes:
     rewriter = Rewriter(boundary, edits, promised=promised)
     buffers = [buffer for chunk in chunks for buffer in rewriter.feed(chunk)]
     return b"".join(buffers + rewriter.finish())
@@ -104,9 +102,7 @@ PROMISES = {
 
 
 @pytest.mark.parametrize(("edits", "body", "promised"), PROMISES.values(), ids=PROMISES.keys())
-def test_a_length_is_promised_when_it_is_known_and_then_kept(
-    edits: Edits, body: bytes, promised: bool
-) -> None:
+def test_a_length_is_promised_when_it_is_known_and_then_kept(edits: Edits, body: bytes, promised: bool) -> None:
     length = plan_length(up_to_file(body), BOUNDARY, edits, len(body))
     assert (length is not None) == promised
     if promised:
@@ -118,9 +114,9 @@ def test_a_length_is_promised_when_it_is_known_and_then_kept(
 def test_no_length_is_promised_before_the_files_headers_or_without_the_clients_own() -> None:
     body = form(MODEL, FILE)
     prelude = up_to_file(body)
-    assert [plan_length(prelude[:end], BOUNDARY, BIG, len(body)) for end in range(len(prelude))] == [
-        None
-    ] * len(prelude)
+    assert [plan_length(prelude[:end], BOUNDARY, BIG, len(body)) for end in range(len(prelude))] == [None] * len(
+        prelude
+    )
     assert plan_length(prelude, BOUNDARY, BIG, None) is None
 
 
@@ -188,13 +184,9 @@ def edits(boundary: bytes) -> st.SearchStrategy[Edits]:
     def safe(value: str) -> bool:
         return b"--" + boundary not in value.encode()
 
-    values = st.lists(
-        st.text(max_size=20, alphabet=st.characters(exclude_categories=["Cs"])).filter(safe), max_size=2
-    )
+    values = st.lists(st.text(max_size=20, alphabet=st.characters(exclude_categories=["Cs"])).filter(safe), max_size=2)
     names = st.sampled_from(NAMES)
-    return st.builds(
-        Edits, st.dictionaries(names, values.map(tuple), max_size=2), st.frozensets(names, max_size=2)
-    )
+    return st.builds(Edits, st.dictionaries(names, values.map(tuple), max_size=2), st.frozensets(names, max_size=2))
 
 
 @given(st.data(), forms(), st.integers())

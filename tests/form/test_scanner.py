@@ -68,9 +68,7 @@ def test_a_chunk_of_payload_crosses_without_a_copy() -> None:
 
 
 def test_a_parts_headers_are_known_with_their_last_byte() -> None:
-    (event,) = Scanner(BOUNDARY, LIMITS).feed(
-        b"--" + BOUNDARY + b"\r\n" + Part("file", b"", "a.wav").encode()
-    )
+    (event,) = Scanner(BOUNDARY, LIMITS).feed(b"--" + BOUNDARY + b"\r\n" + Part("file", b"", "a.wav").encode())
     assert isinstance(event, PartStarted)
 
 

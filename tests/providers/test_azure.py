@@ -53,9 +53,7 @@ def target(options: AzureOptions = CLASSIC, base_url: str | None = None, **overr
     return Target("azure-openai", key="k", azure=options, base_url=base_url, override_params=overrides)
 
 
-def refused(
-    options: AzureOptions, asked: Asked | None = None, provider: str = "azure-openai"
-) -> GatewayError:
+def refused(options: AzureOptions, asked: Asked | None = None, provider: str = "azure-openai") -> GatewayError:
     with pytest.raises(GatewayError) as refusal:
         PROVIDERS[provider].prepare(target(options), asked or asking())
     return refusal.value
@@ -86,9 +84,7 @@ def test_a_model_field_that_names_the_deployment_already_is_left_as_it_came() ->
 
 
 def test_the_v1_deployment_beats_an_override_of_the_model() -> None:
-    outbound = AZURE.prepare(
-        target(V1, model="whisper-1", language="de"), asking(fields={"model": "whisper"})
-    )
+    outbound = AZURE.prepare(target(V1, model="whisper-1", language="de"), asking(fields={"model": "whisper"}))
     assert outbound.edits.replace == {"model": ("whisper",), "language": ("de",)}
 
 
@@ -104,9 +100,7 @@ def test_the_clients_query_stays_apart_from_its_api_version(query: str, classic:
     assert urlsplit(AZURE.prepare(target(V1), asking(query=query)).url).query == v1
 
 
-MAPPED = replace(
-    CLASSIC, deployment_id=None, deployments={"whisper-1": "weu-whisper", "gpt-transcribe": "gptt"}
-)
+MAPPED = replace(CLASSIC, deployment_id=None, deployments={"whisper-1": "weu-whisper", "gpt-transcribe": "gptt"})
 UNMAPPED = replace(CLASSIC, deployment_id=None)
 
 
@@ -158,9 +152,7 @@ def test_a_missing_setting_is_named_with_the_header_that_could_bring_it(missing:
     assert header in error.message
 
 
-@pytest.mark.parametrize(
-    "base", ["https://apim.contoso.test/team/openai", "https://apim.contoso.test/team/openai/"]
-)
+@pytest.mark.parametrize("base", ["https://apim.contoso.test/team/openai", "https://apim.contoso.test/team/openai/"])
 def test_a_base_url_takes_the_place_of_everything_before_deployments(base: str) -> None:
     options = replace(CLASSIC, resource_name=None)
     assert (
@@ -177,9 +169,7 @@ def test_a_base_url_may_end_in_v1_as_microsoft_writes_it() -> None:
 
 
 def test_the_settings_may_give_azure_another_address_and_key_header() -> None:
-    row = Row(
-        slug="azure-openai", base_url="https://apim.test/openai", auth="header:Ocp-Apim-Subscription-Key"
-    )
+    row = Row(slug="azure-openai", base_url="https://apim.test/openai", auth="header:Ocp-Apim-Subscription-Key")
     outbound = registry([row])["azure-openai"].prepare(target(replace(CLASSIC, resource_name=None)), asking())
     assert outbound.url.startswith("https://apim.test/openai/deployments/whisper/")
     assert outbound.headers == {"Ocp-Apim-Subscription-Key": "k"}
@@ -265,9 +255,7 @@ def test_a_key_a_token_or_a_grant_is_a_credential(
 
 @pytest.mark.parametrize("route", [Route.TRANSCRIPTIONS, Route.TRANSLATIONS, Route.SPEECH])
 def test_foundry_is_its_url_and_a_bearer_and_drops_what_a_model_does_not_know(route: Route) -> None:
-    options = AzureOptions(
-        foundry_url="https://x.services.ai.azure.com/models/", api_version="2024-05-01-preview"
-    )
+    options = AzureOptions(foundry_url="https://x.services.ai.azure.com/models/", api_version="2024-05-01-preview")
     assert FOUNDRY.prepare(target(options), asking(route, "a=b")) == Outbound(
         url=f"https://x.services.ai.azure.com/models/audio/{route}?a=b&api-version=2024-05-01-preview",
         headers={"Authorization": "Bearer k", "extra-parameters": "drop"},
@@ -312,9 +300,7 @@ def test_a_setting_that_would_change_the_url_is_refused_unrepeated(options: Azur
     assert "evil" not in error.message
 
 
-@pytest.mark.parametrize(
-    "model", ["../../keys", "..", "a/b", "a?b", "a#b", "a%2fb", "a b", "a\n", "é", "a" * 65]
-)
+@pytest.mark.parametrize("model", ["../../keys", "..", "a/b", "a?b", "a#b", "a%2fb", "a b", "a\n", "é", "a" * 65])
 def test_a_model_that_cannot_be_a_deployment_is_refused(model: str) -> None:
     error = refused(UNMAPPED, asking(fields={"model": model}))
     assert (error.code, error.param) == ("invalid_request", "model")
@@ -342,9 +328,7 @@ def test_no_name_moves_the_host_or_the_path(
         UNMAPPED,
     ):
         try:
-            outbound = AZURE.prepare(
-                target(tried), asking(query=query, fields={"model": model}, complete=True)
-            )
+            outbound = AZURE.prepare(target(tried), asking(query=query, fields={"model": model}, complete=True))
         except GatewayError:
             continue
         url = urlsplit(outbound.url)

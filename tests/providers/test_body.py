@@ -32,9 +32,7 @@ def test_where_two_edits_touch_the_same_field_the_later_wins(first: Edits, then:
 
 
 def test_a_form_gets_overrides_as_text_and_quirks_over_them() -> None:
-    target = Target(
-        "x", override_params={"temperature": 0, "language": "de", "prompt": None, "translate": False}
-    )
+    target = Target("x", override_params={"temperature": 0, "language": "de", "prompt": None, "translate": False})
     edits = form_edits(target, replacing(translate="true"))
     assert edits.replace == {"temperature": ("0",), "language": ("de",), "translate": ("true",)}
     assert "prompt" in edits.drop

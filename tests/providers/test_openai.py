@@ -46,9 +46,7 @@ def test_the_request_is_the_same_elsewhere_with_the_targets_key(asked: Asked, ur
 
 
 def test_the_account_headers_are_the_targets() -> None:
-    target = Target(
-        "openai", key="sk-1", openai_organization="org-1", openai_project="proj-1", openai_beta="x=v2"
-    )
+    target = Target("openai", key="sk-1", openai_organization="org-1", openai_project="proj-1", openai_beta="x=v2")
     assert OPENAI.prepare(target, TRANSCRIBE).headers == {
         "Authorization": "Bearer sk-1",
         "OpenAI-Organization": "org-1",

@@ -46,9 +46,7 @@ def test_pass_through_checks_the_path() -> None:
     ("others", "hint"),
     [((), "endpoint."), (("groq", "openai"), "endpoint. Providers that have one: groq, openai.")],
 )
-def test_an_endpoint_that_is_not_offered_is_refused_with_those_who_offer_it(
-    others: tuple[str, ...], hint: str
-) -> None:
+def test_an_endpoint_that_is_not_offered_is_refused_with_those_who_offer_it(others: tuple[str, ...], hint: str) -> None:
     provider = replace(PLAIN, offered_by={Route.SPEECH: others})
     with pytest.raises(GatewayError) as refusal:
         provider.prepare(Target("plain"), Asked(Route.SPEECH, "/audio/speech"))

@@ -65,9 +65,7 @@ def test_a_row_for_a_known_provider_changes_only_what_it_gives() -> None:
     ("auth", "header", "needs_key"),
     [("bearer", "Authorization", True), ("header:x-key", "x-key", True), ("none", None, False)],
 )
-def test_auth_that_is_given_says_whether_a_key_is_needed(
-    auth: str, header: str | None, needs_key: bool
-) -> None:
+def test_auth_that_is_given_says_whether_a_key_is_needed(auth: str, header: str | None, needs_key: bool) -> None:
     vllm = registry([Row(slug="vllm", auth=auth)])["vllm"]
     assert (vllm.auth.header, vllm.needs_key) == (header, needs_key)
 

@@ -129,16 +129,9 @@ def test_this_file_and_azures_speak_of_every_row() -> None:
 
 @pytest.mark.parametrize(
     ("slug", "route", "url"),
-    [
-        (slug, route, url)
-        for slug, urls in URLS.items()
-        for route, url in zip(ROUTES, urls, strict=True)
-        if url
-    ],
+    [(slug, route, url) for slug, urls in URLS.items() for route, url in zip(ROUTES, urls, strict=True) if url],
 )
-def test_each_row_sends_each_route_to_its_url_with_its_key_and_quirks(
-    slug: str, route: Route, url: str
-) -> None:
+def test_each_row_sends_each_route_to_its_url_with_its_key_and_quirks(slug: str, route: Route, url: str) -> None:
     edits = TRANSLATE if route is Route.TRANSLATIONS and slug in TRANSLATE_BY_FIELD else Edits()
     assert PROVIDERS[slug].prepare(target(slug), asking(route)) == Outbound(
         url=url,
@@ -150,21 +143,14 @@ def test_each_row_sends_each_route_to_its_url_with_its_key_and_quirks(
 
 @pytest.mark.parametrize(
     ("slug", "route"),
-    [
-        (slug, route)
-        for slug, urls in URLS.items()
-        for route, url in zip(ROUTES, urls, strict=True)
-        if url is None
-    ],
+    [(slug, route) for slug, urls in URLS.items() for route, url in zip(ROUTES, urls, strict=True) if url is None],
 )
 def test_a_route_that_a_provider_lacks_is_refused_with_those_that_have_it(slug: str, route: Route) -> None:
     with pytest.raises(GatewayError) as refusal:
         PROVIDERS[slug].prepare(target(slug), asking(route))
     assert refusal.value.code == "unsupported_endpoint"
     message = refusal.value.message
-    assert message.startswith(
-        f"{slug} has no /v1/audio/{route} endpoint. Providers that have one: azure-ai, azure-"
-    )
+    assert message.startswith(f"{slug} has no /v1/audio/{route} endpoint. Providers that have one: azure-ai, azure-")
     assert f" {slug}," not in message
 
 

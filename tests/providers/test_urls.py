@@ -143,7 +143,5 @@ def test_a_query_with_a_fragment_or_raw_bytes_is_refused(query: str) -> None:
         ("api-version=old", None, ""),
     ],
 )
-def test_our_parameter_replaces_the_clients_and_the_rest_stays(
-    query: str, value: str | None, merged: str
-) -> None:
+def test_our_parameter_replaces_the_clients_and_the_rest_stays(query: str, value: str | None, merged: str) -> None:
     assert with_parameter(query, "api-version", value) == merged

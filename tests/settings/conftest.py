@@ -1,3 +1,5 @@
+"""What the settings' tests share: a file from a text, and what loading it gives."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol

@@ -1,3 +1,5 @@
+"""From the file's text to a plain tree: YAML's rules, its limits, its mistakes."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""Variables in the file and variables over it."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

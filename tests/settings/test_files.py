@@ -1,3 +1,5 @@
+"""The files that settings are read from, and what a reload watches."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""The whole way: flags over environment over file over defaults, every mistake at once."""
+
 from __future__ import annotations
 
 import tempfile

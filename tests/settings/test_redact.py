@@ -1,3 +1,5 @@
+"""What the operator may be shown of the settings in force."""
+
 from __future__ import annotations
 
 import json

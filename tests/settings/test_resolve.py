@@ -1,3 +1,5 @@
+"""Secrets in files, and text that stands for values."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

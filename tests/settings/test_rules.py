@@ -1,3 +1,5 @@
+"""What one key alone cannot see: keys that exclude each other, slugs given twice."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""The JSON Schema says what the models say."""
+
 from __future__ import annotations
 
 import re

@@ -1,3 +1,5 @@
+"""One value at a time: addresses, origins, secrets, sizes, durations."""
+
 from __future__ import annotations
 
 from typing import Any
