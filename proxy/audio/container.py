@@ -96,11 +96,15 @@ _MAGIC: Final = (
     (b"MZ\x50\x00", _EXE),
 )
 
+_BY_FIRST_BYTE: Final = {
+    magic[:1]: tuple(row for row in _MAGIC if row[0][:1] == magic[:1]) for magic, _container in _MAGIC
+}
+
 
 def sniff(head: bytes) -> Container:
     """Return the container of a file that begins with ``head`` (:data:`NEEDED` bytes, or the whole file)."""
     head = head[:NEEDED]
-    for magic, container in _MAGIC:
+    for magic, container in _BY_FIRST_BYTE.get(head[:1], ()):
         if head.startswith(magic):
             return container
     for probe in _PROBES:

@@ -10,6 +10,9 @@ from proxy.errors import GatewayError
 # RFC 2046 section 5.1.1: 1 to 70 characters of bchars, the last one not a space.
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 
+# What clients send: one parameter, without quotes or spaces. It needs no second look.
+_USUAL: Final = re.compile(r"multipart/form-data; boundary=([0-9A-Za-z'()+_,./:=?-]{1,70})")
+
 # RFC 9110 section 5.6.6. Unquoted values may hold any bchar: real clients do not quote "/" and "=". A lone
 # ";" is allowed.
 _PARAMETER: Final = re.compile(r""";[ \t]*(?:([\w!#$%&'*+.^`|~-]+)=("(?:[^"\\]|\\.)*"|[^\s";]*))?[ \t]*""", re.ASCII)
@@ -23,6 +26,8 @@ def boundary_of(content_type: str | None) -> bytes:
     ``invalid_multipart`` for a boundary that is missing, given twice or outside RFC 2046 section 5.1.1:
     servers disagree on how to read those, and the upstream must see the parts that we see.
     """
+    if content_type is not None and (usual := _USUAL.fullmatch(content_type)):
+        return usual[1].encode("ascii")
     media_type, _, _ = (content_type or "").partition(";")
     if media_type.strip().lower() != "multipart/form-data":
         given = f"not {media_type.strip()[:100]!r}" if media_type.strip() else "and no Content-Type was given"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,8 @@ _AUDIO: Final = {
     "/v1/audio/speech": Route.SPEECH,
 }
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_NOT_A_HOST: Final = re.compile(r"[\s/\\@?#,]")
 
 FORMS: Final = frozenset({Route.TRANSCRIPTIONS, Route.TRANSLATIONS})
 
@@ -48,8 +51,9 @@ def admit(request: BaseRequest, settings: Settings) -> Visit:
     raw_path, _, query = request.raw_path.partition("?")
     if not raw_path.startswith("/v1/"):
         raise GatewayError("unknown_route", "There is nothing here. The API is under /v1/, health on the ops listener.")
-    safe_path(raw_path)
     route = _AUDIO.get(raw_path, Route.PASSTHROUGH)
+    if route is Route.PASSTHROUGH:
+        safe_path(raw_path)
     if request.method not in _METHODS or (route is not Route.PASSTHROUGH and request.method != "POST"):
         raise GatewayError("method_not_allowed", f"{raw_path[:100]} does not take {request.method[:16]}. Use POST.")
     expectation = request.headers.get("Expect")
@@ -102,8 +106,11 @@ def preflight(request: BaseRequest) -> dict[str, str] | None:
 
 def largest(settings: Settings) -> int:
     """Return the most that any target may take: which one it is shows later."""
-    own = [row.max_upload_bytes for row in settings.providers if row.max_upload_bytes is not None]
-    return max([settings.limits.max_upload_bytes, *own])
+    most = settings.limits.max_upload_bytes
+    for row in settings.providers:
+        if row.max_upload_bytes is not None and row.max_upload_bytes > most:
+            most = row.max_upload_bytes
+    return most
 
 
 def is_ambiguous(request: BaseRequest) -> bool:
@@ -118,6 +125,5 @@ def _check_framing(request: BaseRequest) -> None:
         raise GatewayError("invalid_request", "This gateway speaks HTTP/1.1.")
     if is_ambiguous(request):
         raise GatewayError("unsupported_encoding", "The only transfer encoding is chunked, with HTTP/1.1.")
-    host = request.headers.get("Host", "")
-    if any(c in host for c in " \t/\\@?#,"):
+    if _NOT_A_HOST.search(request.headers.get("Host", "")):
         raise GatewayError("invalid_header", "The Host header holds more than a host.", param="Host")

@@ -248,8 +248,10 @@ class Exchange:
         upstream = (attempt.head_at or now) - (attempt.upload_done or attempt.started)
         upload = (record.body_done or now) - (record.body_started or now)
         gateway = max(now - record.started - upload - upstream, 0.0)
-        parts = (("gateway", gateway), ("upload", upload), ("upstream", upstream))
-        return ", ".join(f"{name};dur={max(seconds, 0.0) * 1000:.1f}" for name, seconds in parts)
+        return (
+            f"gateway;dur={gateway * 1000:.1f}, upload;dur={upload * 1000:.1f}, "
+            f"upstream;dur={max(upstream, 0.0) * 1000:.1f}"
+        )
 
     # When it does not work out
 
