@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.form.edits import Edits, edits_of
 from proxy.providers.base import FieldNeeded
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from proxy.providers.base import Asked
     from proxy.routing.target import Target
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def merge(first: Edits, then: Edits) -> Edits:
@@ -27,6 +30,8 @@ def form_edits(target: Target, quirks: Edits) -> Edits:
 
 def json_params(target: Target, quirks: Edits) -> Mapping[str, Any]:
     """Return what changes in a JSON body, with the route document's own types; None removes a key."""
+    if not target.override_params and not quirks:
+        return _NOTHING
     replaced = {name: values[0] if len(values) == 1 else list(values) for name, values in quirks.replace.items()}
     return {**target.override_params, **replaced, **dict.fromkeys(quirks.drop)}
 

@@ -8,6 +8,7 @@ than a path is refused.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
@@ -33,6 +34,7 @@ def safe_path(raw_path: str) -> None:
         )
 
 
+@lru_cache(maxsize=256)  # one for each upstream in use; a request may name only what the operator lists
 def checked_base(url: str) -> str:
     """Return an absolute http or https URL without its trailing slashes.
 
@@ -48,7 +50,7 @@ def checked_base(url: str) -> str:
 
 def join(base: str, path: str, query: str = "") -> str:
     """Concatenate a checked base, a path and a raw query (``invalid_request`` if that holds a fragment)."""
-    if _NOT_A_QUERY.search(query):
+    if query and _NOT_A_QUERY.search(query):
         raise GatewayError("invalid_request", "The query string must be percent-encoded ASCII without a fragment.")
     return f"{base}{path}?{query}" if query else base + path
 

@@ -40,6 +40,13 @@ class Hints:
     openai_organization: str | None = None
     openai_project: str | None = None
 
+    @property
+    def azure(self) -> bool:
+        """Whether any header is about Azure."""
+        return bool(
+            self.azure_resource_name or self.azure_deployment_id or self.azure_api_version or self.azure_ad_token
+        )
+
 
 _NO_HINTS: Final = Hints()
 

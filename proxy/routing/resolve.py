@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Names = Literal["settings", "request"]
 
 _NO_LEAF: Final = Leaf()
+_NO_AZURE: Final = AzureOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,9 @@ def _has_secret(leaf: Leaf) -> bool:
 
 def _azure(leaf: Leaf, hints: Hints, virtual_key: VirtualKey | None, *, trusted: bool) -> AzureOptions:
     """Return what Azure needs. ``trusted``: the secret is the operator's, so no header may name host or credential."""
-    base = virtual_key.azure if virtual_key is not None else AzureOptions()
+    if leaf is _NO_LEAF and virtual_key is None and not hints.azure:
+        return _NO_AZURE
+    base = virtual_key.azure if virtual_key is not None else _NO_AZURE
     given: dict[str, Any] = {
         "resource_name": leaf.resource_name,
         "deployment_id": leaf.deployment_id,
