@@ -28,7 +28,11 @@ class Source:
 
     def load(self) -> tuple[Loaded, House]:
         """Return settings and house; raises SettingsError with the mistakes of both."""
-        loaded = load(self.path, environ=self._environ, flags=self.flags)
+        try:
+            loaded = load(self.path, environ=self._environ, flags=self.flags)
+        except SettingsError as error:
+            names = assemble(error.partial)[1] if error.partial is not None else ()
+            raise SettingsError(error.mistakes + names, files=error.files, fingerprint=error.fingerprint) from None
         house, mistakes = assemble(loaded.settings)
         if mistakes:
             raise SettingsError(mistakes, files=loaded.files, fingerprint=loaded.fingerprint)

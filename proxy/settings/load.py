@@ -8,6 +8,7 @@ the file's text becomes a plain tree (``document``), variables are filled in and
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,9 +24,11 @@ from proxy.settings.resolve import Resolver
 from proxy.settings.rules import broken_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pydantic_core import ErrorDetails
+
+    from proxy.settings.mistakes import Where
 
 _SHOWN_VALUE: Final = 24  # characters of a wrong value in a message: longer than words, shorter than keys
 _WORDS: Final = {
@@ -70,8 +73,30 @@ def load(path: str | None, *, environ: Mapping[str, str], flags: Mapping[str, An
         if not ledger.echoes(where):
             ledger.add(where, message)
     if ledger.mistakes or settings is None:
-        raise SettingsError(tuple(ledger.mistakes), files=files.watched, fingerprint=files.fingerprint)
+        raise SettingsError(
+            tuple(ledger.mistakes),
+            files=files.watched,
+            fingerprint=files.fingerprint,
+            partial=_without(tree, ledger.places),
+        )
     return Loaded(settings, files.watched, files.fingerprint)
+
+
+def _without(tree: dict[str, Any], places: Iterable[Where]) -> Settings | None:
+    """Return the settings without the keys at ``places``, or None when that is not enough to make them valid."""
+    pruned = copy.deepcopy(tree)
+    for where in places:
+        inner: Any = pruned
+        try:
+            for step in where[:-1]:
+                inner = inner[step]
+            inner.pop(where[-1], None)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            continue
+    try:
+        return Settings.model_validate(pruned)
+    except ValidationError:
+        return None
 
 
 def _read_file(path: str | None, ledger: Ledger, files: Files) -> Any:

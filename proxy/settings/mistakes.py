@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from proxy.settings.model import Settings
+
 Where = tuple[str | int, ...]
 """A place in the settings as steps: keys and list indices. Empty: the file as a whole."""
 
@@ -36,13 +38,23 @@ class SettingsError(Exception):
 
     ``mistakes`` is never empty. ``files`` and ``fingerprint`` are as in :class:`~proxy.settings.load.Loaded`,
     so that a reload that was refused can be tried again when one of the files changes, and only then.
+    ``partial`` are the settings without the keys at fault, if that leaves any: good for looking up the names in
+    them, so that those mistakes can be told at the same time, and for nothing else.
     """
 
-    def __init__(self, mistakes: tuple[Mistake, ...], *, files: tuple[Path, ...] = (), fingerprint: str = "") -> None:
+    def __init__(
+        self,
+        mistakes: tuple[Mistake, ...],
+        *,
+        files: tuple[Path, ...] = (),
+        fingerprint: str = "",
+        partial: Settings | None = None,
+    ) -> None:
         super().__init__("\n".join(map(str, mistakes)))
         self.mistakes = mistakes
         self.files = files
         self.fingerprint = fingerprint
+        self.partial = partial
 
 
 class Ledger:
@@ -58,6 +70,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.mistakes: list[Mistake] = []
+        self.places: list[Where] = []
         self.origins: dict[Where, str] = {}
         self._spoiled: set[Where] = set()
         self._above_spoiled: set[Where] = set()
@@ -65,10 +78,12 @@ class Ledger:
     def add(self, where: Where, message: str) -> None:
         """Report a mistake, naming the variable or flag it came from."""
         origin = self.origin(where)
+        self.places.append(where)
         self.mistakes.append(Mistake(dotted(where), f"{message} (in {origin})" if origin else message))
 
     def spoil(self, where: Where, message: str) -> None:
         """Report a mistake that leaves no value at ``where``."""
+        self.places.append(where)
         self.mistakes.append(Mistake(dotted(where), message))
         self._spoiled.add(where)
         self._above_spoiled |= {where[:n] for n in range(len(where))}

@@ -114,3 +114,26 @@ def test_a_source_tells_the_mistakes_of_the_names_with_the_files_it_read(bench: 
     assert [mistake.path for mistake in refused.value.mistakes] == ["virtual_keys[0].provider", "default_config"]
     assert refused.value.files == (bench.file,)
     assert refused.value.fingerprint
+
+
+def test_mistakes_of_shape_and_of_names_are_told_together(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    wrong = {
+        "timeouts": {"connct": 3},
+        "virtual_keys": [{"slug": "a", "provider": "opnai", "key": "x"}],
+        "workers": "?",
+    }
+    file.write_text(json.dumps({**wrong, "default_config": "nope"}))
+    with pytest.raises(SettingsError) as refused:
+        Source(str(file), {}, {}).load()
+    places = {mistake.path for mistake in refused.value.mistakes}
+    assert places == {"timeouts.connct", "workers", "virtual_keys[0].provider", "default_config"}
+
+
+def test_what_was_left_out_for_a_mistake_makes_no_second_one(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    wrong = {"configs": [{"slug": "c", "config": {"provider": "openai"}, "colour": 1}], "default_config": "c"}
+    file.write_text(json.dumps(wrong))
+    with pytest.raises(SettingsError) as refused:
+        Source(str(file), {}, {}).load()
+    assert [mistake.path for mistake in refused.value.mistakes] == ["configs[0].colour"]
