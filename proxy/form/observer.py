@@ -75,15 +75,14 @@ class FormObserver:
             raise RuntimeError("the form has failed already")
         try:
             for event in self._scanner.feed(chunk):
-                match event:
-                    case Payload(raw):
-                        self._take(raw)
-                    case PartStarted(_, head):
-                        self._start(head)
-                    case PartEnded():
-                        self._end()
-                    case FormEnded():
-                        self.ended = True
+                if isinstance(event, Payload):
+                    self._take(event.raw)
+                elif isinstance(event, PartStarted):
+                    self._start(event.head)
+                elif isinstance(event, PartEnded):
+                    self._end()
+                elif isinstance(event, FormEnded):
+                    self.ended = True
         except GatewayError:
             self._failed = True
             raise

@@ -11,7 +11,7 @@ a bare LF, on a preamble and on a header line of the greatest length hangs on wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from proxy.errors import GatewayError
 from proxy.form.part import PartHead, parse_head
@@ -73,6 +73,8 @@ class FormEnded:
 Event: TypeAlias = Margin | PartStarted | Payload | PartEnded | FormEnded
 # Events and how many bytes were taken; None when more bytes are needed.
 _Step: TypeAlias = "tuple[tuple[Event, ...], int] | None"
+
+_NEAR: Final = 256  # bytes: longer than a model's name, a language or a temperature
 
 
 class Scanner:
@@ -195,11 +197,13 @@ class Scanner:
         return (), 0
 
     def _in_payload(self, data: bytes, at: int) -> _Step:
-        # In CPython rfind answers "none in here" up to three times faster than find does, so find is left for a
-        # chunk with two delimiters ahead.
-        index = data.rfind(self._delimiter, at)
-        if index >= 0 and data.rfind(self._delimiter, at, index) >= 0:
-            index = data.find(self._delimiter, at)
+        # Most parts are short fields: their end is near. For the file, rfind answers "none in here" up to three times
+        # faster than find does in CPython, so find is left for a chunk with two delimiters ahead.
+        index = data.find(self._delimiter, at, at + _NEAR)
+        if index < 0:
+            index = data.rfind(self._delimiter, at)
+            if index >= 0 and data.rfind(self._delimiter, at, index) >= 0:
+                index = data.find(self._delimiter, at)
         if index >= 0:
             self._state = Scanner._at_delimiter
             payload = (Payload(data[at:index]),) if index > at else ()

@@ -25,7 +25,7 @@ from proxy.relay.patience import Patience, client_left
 from proxy.relay.reply import Answer
 from proxy.relay.sender import Plan, Sender
 from proxy.relay.upload import Upload
-from proxy.routing.hints import Hints, hints_of, trace_id
+from proxy.routing.hints import hints_of, trace_id
 from proxy.routing.resolve import Choice, by_model, choose, target_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ class Exchange:
         self._record = record
         self._answer = Answer(request, record, self.patience)
         self._upload: Upload | None = None
-        self._hints = Hints()
 
     async def run(self) -> StreamResponse:
         """Answer the request, or cut its connection; either way there is one record to close then."""
@@ -93,7 +92,7 @@ class Exchange:
         visit = door.admit(request, house.settings)
         self._relay.check_capacity()
         caller = house.keyring.identify(request.headers)
-        self._hints = hints = hints_of(request.headers)
+        hints = hints_of(request.headers)
         record.key_name = caller.key.name if caller.key is not None else None
         record.metadata = {**(caller.key.metadata if caller.key is not None else {}), **hints.metadata}
         boundary = door.boundary(request, visit.route)

@@ -75,13 +75,9 @@ _AUTH_MODES: Final = (None, "entra")  # the azure_entra_ keys say it already; th
 _RETRY_KEYS: Final = ("attempts", "on_status_codes", "use_retry_after_header", "use_retry_after_headers")
 
 
+@lru_cache(maxsize=256)  # distinct configs in use at once: one per application that sends its own
 def parse_text(text: str) -> Leaf:
     """Return the leaf of an inline config, parsed once per distinct text; raises ``invalid_config``."""
-    return _parse_text(text)
-
-
-@lru_cache(maxsize=256)  # distinct configs in use at once: one per application that sends its own
-def _parse_text(text: str) -> Leaf:
     if len(text) > _MAX_DOCUMENT:
         raise _invalid(f"it is longer than {_MAX_DOCUMENT} characters")
     try:

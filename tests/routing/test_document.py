@@ -222,6 +222,7 @@ def test_any_json_is_a_leaf_or_an_answer_that_can_be_sent(document: Any) -> None
 
 @given(st.text(st.characters()))
 def test_any_text_is_a_leaf_or_an_answer_that_can_be_sent(text: str) -> None:
-    with pytest.raises(GatewayError) as refused:
-        parse_text("{" + text)
-    orjson.dumps(refused.value.body())
+    try:
+        assert isinstance(parse_text("{" + text), Leaf)
+    except GatewayError as refused:
+        orjson.dumps(refused.body())
