@@ -12,6 +12,7 @@ from proxy.errors import GatewayError
 from proxy.form.boundary import boundary_of
 from proxy.providers.base import Route
 from proxy.providers.urls import safe_path
+from proxy.relay.jsonbody import is_json
 
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest
@@ -74,6 +75,8 @@ def admit(request: BaseRequest, settings: Settings) -> Visit:
 
 def boundary(request: BaseRequest, route: Route) -> bytes | None:
     """Return the boundary of the form that ``route`` takes, or None when it takes something else."""
+    if route is Route.SPEECH and not is_json(request):
+        raise GatewayError("unsupported_media_type", "Speech takes a JSON body: Content-Type: application/json.")
     return boundary_of(request.headers.get("Content-Type")) if route in FORMS else None
 
 
@@ -121,7 +124,7 @@ def is_ambiguous(request: BaseRequest) -> bool:
 
 def _check_framing(request: BaseRequest) -> None:
     """Refuse what the parser lets through and two servers could read in two ways."""
-    if request.version not in {HttpVersion10, HttpVersion11}:
+    if request.version != HttpVersion11 and request.version != HttpVersion10:
         raise GatewayError("invalid_request", "This gateway speaks HTTP/1.1.")
     if is_ambiguous(request):
         raise GatewayError("unsupported_encoding", "The only transfer encoding is chunked, with HTTP/1.1.")

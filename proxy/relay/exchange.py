@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote
@@ -16,17 +15,16 @@ from aiohttp.web import Response
 
 from proxy import __version__
 from proxy.errors import KINDS, GatewayError
-from proxy.providers.base import Asked, FieldNeeded, Route
-from proxy.providers.registry import lookup
 from proxy.providers.urls import with_parameter
 from proxy.relay import door
+from proxy.relay.decision import Plan, decide, plan_for
 from proxy.relay.jsonbody import MAX_JSON, is_json, parsed
 from proxy.relay.patience import Patience, client_left
 from proxy.relay.reply import Answer
-from proxy.relay.sender import Plan, Sender
+from proxy.relay.sender import Sender
 from proxy.relay.upload import Upload
-from proxy.routing.hints import hints_of, trace_id
-from proxy.routing.resolve import Choice, by_model, choose, target_of
+from proxy.routing.hints import metadata_of, trace_id
+from proxy.routing.resolve import Choice, by_model, target_of
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientResponse
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from proxy.relay.house import House
     from proxy.relay.outgoing import Outgoing
     from proxy.relay.relay import Relay
-    from proxy.routing.target import Target
 
 _log = logging.getLogger("audiogate")
 
@@ -91,18 +88,15 @@ class Exchange:
             return await answer.own(200, f"Audiogate {__version__}\n".encode(), {"Content-Type": "text/plain"})
         visit = door.admit(request, house.settings)
         self._relay.check_capacity()
-        caller = house.keyring.identify(request.headers)
-        hints = hints_of(request.headers)
-        record.key_name = caller.key.name if caller.key is not None else None
-        record.metadata = {**(caller.key.metadata if caller.key is not None else {}), **hints.metadata}
-        boundary = door.boundary(request, visit.route)
-        if visit.route is Route.SPEECH and not is_json(request):
-            raise GatewayError("unsupported_media_type", "Speech takes a JSON body: Content-Type: application/json.")
-        choice = choose(hints, caller, house.directory)
+        caller, hints, choice, plan = decide(request, visit, house)
+        record.metadata = metadata_of(request.headers)
+        if caller.key is not None:
+            record.key_name = caller.key.name
+            record.metadata = {**caller.key.metadata, **record.metadata}
         record.config = choice.config
-        plan: Plan | None = None
-        if choice.source is not None:  # all that needs no field of the body is refused now
-            plan = self._plan(target_of(choice, hints, caller, house.directory), visit)
+        boundary = door.boundary(request, visit.route)
+        if plan is not None:
+            self._check_length(plan.provider)
         self._continue()
         upload = self._upload = Upload(
             request,
@@ -119,7 +113,7 @@ class Exchange:
             if plan is None:
                 choice, visit = await self._settle(choice, visit, upload)
                 record.replay = upload.kept_in
-                plan = self._plan(target_of(choice, hints, caller, house.directory), visit)
+                plan = plan_for(target_of(choice, hints, caller, house.directory), visit, house)
             else:
                 await upload.until(lambda: upload.received > 0)  # the first bytes may already show a wrong file
             return await self._attempts(plan, visit, upload, caller, choice.leaf.attempts)
@@ -137,27 +131,14 @@ class Exchange:
         finally:
             extra["x-portkey-trace-id"] = record.trace_id
 
-    def _plan(self, target: Target, visit: door.Visit) -> Plan:
-        """Return where the request goes; refuse what cannot be sent there, as far as its head can tell."""
-        provider = lookup(self._house.providers, target.provider)
-        self._record.provider = provider.slug
-        self._answer.extra["x-portkey-provider"] = provider.slug
-        if provider.needs_key and not provider.has_credential(target):
-            raise GatewayError(
-                "missing_provider_key",
-                f"{provider.slug} needs a key: send it as Authorization: Bearer, or use a virtual key.",
-            )
-        outbound = None
-        with suppress(FieldNeeded):
-            outbound = provider.prepare(target, Asked(visit.route, visit.path, visit.query))
+    def _check_length(self, provider: Provider) -> None:
+        """Refuse an upload whose announced length is more than its target takes."""
         length, most = self._request.content_length, self._limit(provider)
         if length is not None and length > most:
             raise GatewayError(
                 "upload_too_large",
                 f"Maximum content size limit ({most}) exceeded ({length} bytes announced). Compress or split it.",
             )
-        final = outbound is not None and not outbound.edits and not outbound.params
-        return Plan(target, provider, outbound if final else None)
 
     def _limit(self, provider: Provider) -> int:
         own = provider.max_upload_bytes
@@ -190,6 +171,7 @@ class Exchange:
     ) -> StreamResponse:
         """Try the target; ``more`` times again while nothing at all could be sent."""
         target, provider = plan.target, plan.provider
+        self._record.provider = self._answer.extra["x-portkey-provider"] = provider.slug
         upload.narrow(
             limit=self._limit(provider),
             formats=provider.formats if upload.form is not None else None,

@@ -12,19 +12,23 @@ if TYPE_CHECKING:
     from proxy.access.callers import Keyring
     from proxy.form.scanner import FormLimits
     from proxy.providers.registry import Registry
+    from proxy.relay.decision import Decision
     from proxy.routing.resolve import Directory
     from proxy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Settings and what was assembled from them. ``secrets`` are all the operator's, longest first, for redaction."""
+    """Settings and what was assembled from them. ``secrets`` are all the operator's, longest first, for redaction;
+    ``decisions`` remembers what heads of requests have decided (see :mod:`proxy.relay.decision`).
+    """
 
     settings: Settings
     keyring: Keyring
     directory: Directory
     providers: Registry
     form_limits: FormLimits
+    decisions: dict[tuple[str, ...], Decision] = field(default_factory=dict, repr=False, compare=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:

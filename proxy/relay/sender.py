@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from proxy.form.boundary import boundary_of
 from proxy.form.rewriter import Rewriter, plan_length, rewritten_length
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.providers.base import Outbound
     from proxy.providers.provider import Provider
     from proxy.records.record import Attempt, Record
+    from proxy.relay.decision import Plan
     from proxy.relay.door import Visit
     from proxy.relay.house import House
     from proxy.relay.patience import Patience
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
     from proxy.routing.target import Target
 
 _IN_ONE_PIECE: Final = 131_072  # bytes: what is here whole by then goes out in one write, of known length
-
-
-class Plan(NamedTuple):
-    """A target and its provider; ``outbound`` is set when nothing in the body can still change it."""
-
-    target: Target
-    provider: Provider
-    outbound: Outbound | None
 
 
 class Sender:

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.errors import GatewayError
@@ -29,7 +28,6 @@ class Hints:
     virtual_key: str | None = None
     config: str | None = None
     custom_host: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     forward_headers: tuple[str, ...] = ()
     request_timeout: float | None = None  # milliseconds
     keep_transcript: bool = True
@@ -88,8 +86,6 @@ def hints_of(headers: Headers) -> Hints:
         if lower in _TEXTS:
             if value.strip():
                 found[_TEXTS[lower]] = value.strip()
-        elif lower == "x-portkey-metadata":
-            found["metadata"] = _metadata(value)
         elif lower == "x-portkey-forward-headers":
             found["forward_headers"] = _forward_headers(value)
         elif lower == "x-portkey-request-timeout":
@@ -99,7 +95,9 @@ def hints_of(headers: Headers) -> Hints:
     return Hints(**found) if found else _NO_HINTS
 
 
-def _metadata(value: str) -> Mapping[str, Any]:
+def metadata_of(headers: Headers) -> Mapping[str, Any]:
+    """Return the JSON object in ``x-portkey-metadata``, empty when there is none; raises ``invalid_header``."""
+    value = headers.get("x-portkey-metadata", "")
     try:
         metadata = json.loads(value) if value.strip() else {}
     except (ValueError, RecursionError):

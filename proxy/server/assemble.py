@@ -45,7 +45,9 @@ def assemble(settings: Settings) -> tuple[House, tuple[Mistake, ...]]:
         max_fields_bytes=4 * limits.max_field_bytes,  # a few large ones (voice samples), never max_parts of them
         max_parts=limits.max_parts,
     )
-    house = House(settings, Keyring(settings.auth.mode, keys), directory, providers, form_limits, secrets_in(settings))
+    house = House(
+        settings, Keyring(settings.auth.mode, keys), directory, providers, form_limits, secrets=secrets_in(settings)
+    )
     return house, tuple(mistakes)
 
 

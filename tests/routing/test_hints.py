@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from proxy.errors import GatewayError
-from proxy.routing.hints import Hints, hints_of, trace_id
+from proxy.routing.hints import Hints, hints_of, metadata_of, trace_id
 
 
 def said(**headers: str) -> Hints:
@@ -33,8 +33,6 @@ def test_a_text_is_taken_without_the_space_around_it_and_counts_as_absent_when_e
 @pytest.mark.parametrize(
     ("name", "value", "hint", "expected"),
     [
-        ("metadata", '{"_user": "ada", "n": [1]}', "metadata", {"_user": "ada", "n": [1]}),
-        ("metadata", "", "metadata", {}),
         ("forward_headers", "X-A, x-b", "forward_headers", ("X-A", "x-b")),
         ("forward_headers", "['X-A', \"x-b\"]", "forward_headers", ("X-A", "x-b")),
         ("forward_headers", " x-a ,, ", "forward_headers", ("x-a",)),
@@ -56,13 +54,6 @@ def test_other_values_are_read(name: str, value: str, hint: str, expected: Any) 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("metadata", "ada"),
-        ("metadata", "[]"),
-        ("metadata", '"text"'),
-        ("metadata", "null"),
-        ("metadata", '{"a": 1'),
-        ("metadata", '{"a": ' * 20_000),
-        ("metadata", '{"a": ' + "9" * 5_000 + "}"),
         ("forward_headers", "x a"),
         ("forward_headers", "x-a: 1"),
         ("forward_headers", "x-é"),
@@ -81,6 +72,24 @@ def test_a_value_that_cannot_be_understood_is_an_invalid_header(name: str, value
     header = f"x-portkey-{name.replace('_', '-')}"
     assert (refused.value.code, refused.value.status, refused.value.param) == ("invalid_header", 400, header)
     assert refused.value.message.startswith(f"{header} must ")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [('{"_user": "ada", "n": [1]}', {"_user": "ada", "n": [1]}), ("", {}), (" ", {})]
+)
+def test_metadata_is_a_json_object(value: str, expected: Any) -> None:
+    assert metadata_of(CIMultiDict({"X-Portkey-Metadata": value})) == expected
+    assert metadata_of(CIMultiDict()) == {}
+
+
+@pytest.mark.parametrize(
+    "value", ["ada", "[]", '"text"', "null", '{"a": 1', '{"a": ' * 20_000, '{"a": ' + "9" * 5_000 + "}"]
+)
+def test_metadata_that_is_none_is_an_invalid_header(value: str) -> None:
+    with pytest.raises(GatewayError) as refused:
+        metadata_of(CIMultiDict({"x-portkey-metadata": value}))
+    assert (refused.value.code, refused.value.param) == ("invalid_header", "x-portkey-metadata")
+    assert refused.value.message.startswith("x-portkey-metadata must ")
 
 
 def test_names_count_in_any_case_and_other_headers_say_nothing() -> None:
