@@ -33,11 +33,12 @@ FORMS: Final = frozenset({Route.TRANSCRIPTIONS, Route.TRANSLATIONS})
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A request that may come in: its route, its path after ``/v1`` and its raw query."""
+    """A request that may come in: its route, its path after ``/v1``, its raw query and its Content-Length."""
 
     route: Route
     path: str
     query: str
+    length: int | None = None
 
 
 def label(raw_path: str) -> str:
@@ -70,7 +71,7 @@ def admit(request: BaseRequest, settings: Settings) -> Visit:
             "upload_too_large",
             f"Maximum content size limit ({most}) exceeded ({length} bytes announced). Compress or split the audio.",
         )
-    return Visit(route, raw_path.removeprefix("/v1"), query)
+    return Visit(route, raw_path.removeprefix("/v1"), query, length)
 
 
 def boundary(request: BaseRequest, route: Route) -> bytes | None:

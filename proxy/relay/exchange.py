@@ -48,7 +48,7 @@ class Exchange:
     """The life of one request. :meth:`run` answers it and closes its record, whatever happens."""
 
     def __init__(self, relay: Relay, house: House, request: BaseRequest, record: Record) -> None:
-        self.patience = Patience(house.settings.timeouts)
+        self.patience = Patience(house.settings.timeouts, house.limits)
         self._relay = relay
         self._house = house
         self._upstreams = relay.upstreams
@@ -96,13 +96,14 @@ class Exchange:
         record.config = choice.config
         boundary = door.boundary(request, visit.route)
         if plan is not None:
-            self._check_length(plan.provider)
+            self._check_length(plan.provider, visit.length)
         self._continue()
         upload = self._upload = Upload(
             request,
             record,
             self.patience,
             boundary=boundary,
+            length=visit.length,
             limit=door.largest(house.settings),
             fields=house.form_limits,
             replay=house.settings.replay,
@@ -131,9 +132,9 @@ class Exchange:
         finally:
             extra["x-portkey-trace-id"] = record.trace_id
 
-    def _check_length(self, provider: Provider) -> None:
+    def _check_length(self, provider: Provider, length: int | None) -> None:
         """Refuse an upload whose announced length is more than its target takes."""
-        length, most = self._request.content_length, self._limit(provider)
+        most = self._limit(provider)
         if length is not None and length > most:
             raise GatewayError(
                 "upload_too_large",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from proxy.form.scanner import FormLimits
     from proxy.providers.registry import Registry
     from proxy.relay.decision import Decision
+    from proxy.relay.patience import Limits
     from proxy.routing.resolve import Directory
     from proxy.settings import Settings
 
@@ -28,6 +29,7 @@ class House:
     directory: Directory
     providers: Registry
     form_limits: FormLimits
+    limits: Limits
     decisions: dict[tuple[str, ...], Decision] = field(default_factory=dict, repr=False, compare=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _NEVER: Final = float("inf")
 
+Limits = tuple[tuple[float, ...], float]
+
 
 class Phase(IntEnum):
     """Whom the request waits for."""
@@ -52,18 +54,10 @@ class Patience:
         "reason",
     )
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, limits: Limits | None = None) -> None:
         self.reason: GatewayError | None = None
         self._loop = asyncio.get_running_loop()
-        self._limits = (
-            _NEVER,
-            _or_never(timeouts.upload_idle),
-            _or_never(timeouts.upload_idle),
-            _or_never(timeouts.first_byte),
-            _or_never(timeouts.idle),
-            _or_never(timeouts.idle),  # a reader that takes nothing is as idle as an upstream that sends nothing
-        )
-        self._shortest = min(self._limits)
+        self._limits, self._shortest = limits or limits_of(timeouts)
         self._phase = Phase.GATEWAY
         self._since = self._loop.time()
         self._deadline: tuple[float, GatewayError | None] = (_NEVER, None)
@@ -142,6 +136,19 @@ class Patience:
             self.interrupt(_OVER[self._phase](self._limits[self._phase]))
         else:
             self._schedule(now)
+
+
+def limits_of(timeouts: Timeouts) -> Limits:
+    """Return the limit of each phase, and the shortest of them; made once for all requests of a house."""
+    phases = (
+        _NEVER,
+        _or_never(timeouts.upload_idle),
+        _or_never(timeouts.upload_idle),
+        _or_never(timeouts.first_byte),
+        _or_never(timeouts.idle),
+        _or_never(timeouts.idle),  # a reader that takes nothing is as idle as an upstream that sends nothing
+    )
+    return phases, min(phases)
 
 
 def _or_never(seconds: float | None) -> float:

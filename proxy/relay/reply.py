@@ -46,7 +46,9 @@ class Answer:
 
     async def own(self, status: int, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
         """Send an answer of the gateway's own; returns it also when nobody is left to read it."""
-        reply = web.Response(status=status, body=body, headers={"Server": "audiogate", **headers, **self.extra})
+        reply = Reply(status=status, headers={"Server": "audiogate", **headers, **self.extra})
+        if status not in _BODILESS:
+            reply.content_length = len(body)
         return await self._send_whole(reply, body)
 
     async def relay(self, upstream: ClientResponse, redact: Iterable[str]) -> web.StreamResponse:
@@ -64,11 +66,9 @@ class Answer:
             for secret in redact:
                 whole = whole.replace(secret.encode(), b"***")
         self._add(headers)
-        reply = web.Response(status=status, reason=upstream.reason, body=whole, headers=headers)
-        if self._request.method == "HEAD" and length is not None:
-            reply.headers["Content-Length"] = str(length)
-        elif status in _BODILESS:
-            reply.body = None
+        reply = Reply(status=status, reason=upstream.reason, headers=headers)
+        if status not in _BODILESS:
+            reply.content_length = length if self._request.method == "HEAD" else len(whole)
         return await self._send_whole(reply, whole)
 
     def _add(self, headers: CIMultiDict[str]) -> None:
@@ -146,7 +146,7 @@ class Answer:
         except (ConnectionError, aiohttp.ClientError) as error:
             raise client_left() from error
 
-    async def _send_whole(self, reply: web.Response, body: bytes) -> web.StreamResponse:
+    async def _send_whole(self, reply: Reply, body: bytes) -> web.StreamResponse:
         if self.close_after:
             reply.force_close()
         self._patience.enter(Phase.READER)
@@ -155,7 +155,7 @@ class Answer:
         self._record.answered = asyncio.get_running_loop().time()
         try:
             await reply.prepare(self._request)
-            await reply.write_eof()
+            await reply.write_eof(b"" if self._request.method == "HEAD" else body)
         except (ConnectionError, aiohttp.ClientError) as error:
             raise client_left() from error
         self._record.bytes_out += len(body)

@@ -37,9 +37,10 @@ _CLOSING: Final = len(b"\r\n----\r\n")  # what a closing delimiter has beside it
 class Upload:
     """The body of one request.
 
-    ``form`` observes a multipart body; None for every other kind. ``limit`` is the largest body in bytes; ``formats``
-    what the target takes (None: anything); ``model_required`` whether a form without ``model`` is refused. All three
-    may be narrowed until the upload is committed.
+    ``form`` observes a multipart body; None for every other kind. ``length`` is the Content-Length, None for a chunked
+    body. ``limit`` is the largest body in bytes; ``formats`` what the target takes (None: anything);
+    ``model_required`` whether a form without ``model`` is refused. These three may be narrowed until the upload is
+    committed.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Upload:
         patience: Patience,
         *,
         boundary: bytes | None,
+        length: int | None,
         limit: int,
         fields: FormLimits,
         replay: Replay,
@@ -56,7 +58,7 @@ class Upload:
     ) -> None:
         self.form = FormObserver(boundary, fields) if boundary is not None else None
         self.boundary = boundary
-        self.length = request.content_length
+        self.length = length
         self.limit = limit
         self.formats: frozenset[str] | None = None
         self.model_required = False
@@ -67,7 +69,7 @@ class Upload:
         self.container: Container | None = None
         self._request = request
         self._source: StreamReader = request.content
-        self._chunked = request.content_length is None
+        self._chunked = length is None
         self._record = record
         self._patience = patience
         self._spool = Spool(replay, budget)

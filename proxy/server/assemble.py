@@ -12,6 +12,7 @@ from proxy.errors import GatewayError
 from proxy.form.scanner import FormLimits
 from proxy.providers.registry import Row, lookup, own_provider, registry
 from proxy.relay.house import House
+from proxy.relay.patience import limits_of
 from proxy.routing.document import Leaf, examine
 from proxy.routing.resolve import Directory, VirtualKey
 from proxy.routing.target import AzureOptions
@@ -46,7 +47,13 @@ def assemble(settings: Settings) -> tuple[House, tuple[Mistake, ...]]:
         max_parts=limits.max_parts,
     )
     house = House(
-        settings, Keyring(settings.auth.mode, keys), directory, providers, form_limits, secrets=secrets_in(settings)
+        settings,
+        Keyring(settings.auth.mode, keys),
+        directory,
+        providers,
+        form_limits,
+        limits_of(settings.timeouts),
+        secrets=secrets_in(settings),
     )
     return house, tuple(mistakes)
 
