@@ -54,7 +54,7 @@ class Decision(NamedTuple):
 def decide(request: BaseRequest, visit: Visit, house: House) -> Decision:
     """Return the decision on a request; raises what its head earns. Refusals are not remembered."""
     key = _key(request)
-    found = house.decisions.get(key)
+    found: Decision | None = house.decisions.get(key)
     if found is None:
         found = _decide(request, visit, house)
         if len(house.decisions) >= _MOST:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from proxy.records.record import Attempt, Record
     from proxy.relay.house import House
     from proxy.relay.outgoing import Outgoing
-    from proxy.relay.relay import Relay
+    from proxy.relay.shared import Shared
 
 _log = logging.getLogger("audiogate")
 
@@ -47,11 +47,11 @@ _BACKOFF: Final = 0.25  # seconds before a second try to connect, doubled each t
 class Exchange:
     """The life of one request. :meth:`run` answers it and closes its record, whatever happens."""
 
-    def __init__(self, relay: Relay, house: House, request: BaseRequest, record: Record) -> None:
+    def __init__(self, shared: Shared, house: House, request: BaseRequest, record: Record) -> None:
         self.patience = Patience(house.settings.timeouts, house.limits)
-        self._relay = relay
+        self._shared = shared
         self._house = house
-        self._upstreams = relay.upstreams
+        self._upstreams = shared.upstreams
         self._request = request
         self._record = record
         self._answer = Answer(request, record, self.patience)
@@ -87,7 +87,7 @@ class Exchange:
         if request.raw_path == "/" and request.method in {"GET", "HEAD"}:
             return await answer.own(200, f"Audiogate {__version__}\n".encode(), {"Content-Type": "text/plain"})
         visit = door.admit(request, house.settings)
-        self._relay.check_capacity()
+        self._shared.check_capacity(house.settings)
         caller, hints, choice, plan = decide(request, visit, house)
         record.metadata = metadata_of(request.headers)
         if caller.key is not None:
@@ -107,9 +107,9 @@ class Exchange:
             limit=door.largest(house.settings),
             fields=house.form_limits,
             replay=house.settings.replay,
-            budget=self._relay.budget,
+            budget=self._shared.budget,
         )
-        ticket = self._relay.departures.watch(request.transport) if request.transport and not _read(request) else None
+        ticket = self._shared.departures.watch(request.transport) if request.transport and not _read(request) else None
         try:
             if plan is None:
                 choice, visit = await self._settle(choice, visit, upload)
@@ -119,7 +119,7 @@ class Exchange:
                 await upload.until(lambda: upload.received > 0)  # the first bytes may already show a wrong file
             return await self._attempts(plan, visit, upload, caller, choice.leaf.attempts)
         finally:
-            self._relay.departures.forget(ticket)
+            self._shared.departures.forget(ticket)
 
     def _name_trace(self) -> None:
         """Give the request a trace id, its caller's own if that is one: every answer carries it."""
@@ -180,7 +180,9 @@ class Exchange:
         )
         if target.request_timeout is not None:
             self.patience.deadline(target.request_timeout)
-        sender = Sender(self._relay, self._upstreams, self._house, self.patience, self._request, self._record, caller)
+        sender = Sender(
+            self._shared.tokens, self._upstreams, self._house, self.patience, self._request, self._record, caller
+        )
         outbound = await sender.prepare(plan, visit, upload)
         if upload.ended:
             upload.commit()  # all of it is here: what is wrong with it needs no upstream to be told
@@ -216,7 +218,7 @@ class Exchange:
         if outgoing is not None:
             outgoing.unwatch()
         answer.extra["server-timing"] = self._server_timing(attempt)
-        answer.close_after = not upload.ended or self._relay.draining
+        answer.close_after = not upload.ended or self._shared.draining
         try:
             reply = await answer.relay(upstream, secrets)
         finally:
@@ -254,7 +256,7 @@ class Exchange:
             headers["Retry-After"] = str(error.retry_after)
         if error.code == "method_not_allowed":
             headers["Allow"] = "POST"
-        answer.close_after = not request.content.is_eof() or self._relay.draining or door.is_ambiguous(request)
+        answer.close_after = not request.content.is_eof() or self._shared.draining or door.is_ambiguous(request)
         try:
             return await answer.own(error.status, orjson.dumps(error.body()), headers)
         except GatewayError as left:

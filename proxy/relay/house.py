@@ -6,13 +6,12 @@ A reload makes a new house and swaps it; a request keeps the one it began in.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from proxy.access.callers import Keyring
     from proxy.form.scanner import FormLimits
     from proxy.providers.registry import Registry
-    from proxy.relay.decision import Decision
     from proxy.relay.patience import Limits
     from proxy.routing.resolve import Directory
     from proxy.settings import Settings
@@ -30,7 +29,7 @@ class House:
     providers: Registry
     form_limits: FormLimits
     limits: Limits
-    decisions: dict[tuple[str, ...], Decision] = field(default_factory=dict, repr=False, compare=False)
+    decisions: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from proxy.relay.door import Visit
     from proxy.relay.house import House
     from proxy.relay.patience import Patience
-    from proxy.relay.relay import Relay
+    from proxy.relay.tokens import Tokens
     from proxy.relay.upload import Upload
     from proxy.relay.upstream import Upstreams
     from proxy.routing.target import Target
@@ -38,7 +38,7 @@ class Sender:
 
     def __init__(
         self,
-        relay: Relay,
+        tokens: Tokens,
         upstreams: Upstreams,
         house: House,
         patience: Patience,
@@ -47,7 +47,7 @@ class Sender:
         caller: Caller,
     ) -> None:
         self.secrets = house.secrets
-        self._relay = relay
+        self._tokens = tokens
         self._upstreams = upstreams
         self._house = house
         self._patience = patience
@@ -82,7 +82,7 @@ class Sender:
         attempt = record.attempt(target.path, provider.slug, record.model_used, asyncio.get_running_loop().time())
         own = dict(outbound.headers)
         if outbound.token is not None:
-            token = await self._relay.tokens.bearer(outbound.token, self._upstreams.session)
+            token = await self._tokens.bearer(outbound.token, self._upstreams.session)
             own["Authorization"] = f"Bearer {token}"
             self.secrets = (token, *self._house.secrets)
         headers = to_upstream(

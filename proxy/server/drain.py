@@ -41,15 +41,15 @@ class Stop:
 
 async def drain(relay: Relay, stop: Stop, limits: Drain) -> None:
     """Let the requests under way finish, within ``limits``; return when there are none."""
-    relay.draining = True
+    relay.shared.draining = True
     await stop.pause(limits.delay)
-    relay.refusing = True
+    relay.shared.refusing = True
     idle = asyncio.ensure_future(relay.idle())
     insisted = asyncio.ensure_future(stop.insisted.wait())
     await asyncio.wait((idle, insisted), timeout=limits.timeout, return_when=asyncio.FIRST_COMPLETED)
     insisted.cancel()
     if not idle.done():
-        log.warning("cutting %d requests that did not finish in time", relay.in_flight)
+        log.warning("cutting %d requests that did not finish in time", relay.shared.in_flight)
         relay.cut()
         await asyncio.wait((idle,), timeout=_AFTERMATH)
     idle.cancel()

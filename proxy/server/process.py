@@ -61,11 +61,11 @@ class Process:
         """Return this process' counts."""
         lines = self.lines
         return self.counts.document(
-            in_flight=self.relay.in_flight,
+            in_flight=self.relay.shared.in_flight,
             written=lines.written if lines is not None else 0,
             dropped=lines.dropped if lines is not None else 0,
             reloaded=self.reloader.succeeded,
-            spooled=self.relay.budget.used,
+            spooled=self.relay.shared.budget.used,
         )
 
     async def listen(self, address: Address, *, shared: bool) -> str:
