@@ -20,6 +20,7 @@ class Requests:
     """The relay as a drain sees it: a number of requests, which end when they are told or cut."""
 
     def __init__(self, in_flight: int) -> None:
+        self.shared = self  # one object is enough for both
         self.draining = False
         self.refusing = False
         self.in_flight = in_flight
