@@ -11,7 +11,8 @@ The rooms, from the street inwards:
     routing     which upstream a request goes to: config documents, the order of precedence
     providers   what differs between upstreams: URL, credentials, form fields
     form        multipart/form-data in flight: observe it, re-emit it
-    audio       what the bytes say: the container by its first bytes
+    audio       what the bytes say: the container by its first bytes, the duration as they pass
+    metering    what a request used and costs: usage from replies, prices
     records     what happened: the record of a request, its line on stdout
     transcribe  the client behind ``audiogate transcribe``
     engines     a local speech engine with an OpenAI-style face: an upstream for trying things out
@@ -20,9 +21,11 @@ The rooms, from the street inwards:
     errors      every way a request can fail: code, source, status
 
 Arrows run down only:
-``server → relay → {access, routing, providers, form, audio, records} → {errors, headers, settings}``.
-``routing``, ``providers``, ``form`` and ``audio`` know nothing of aiohttp, asyncio, the clock, the environment or
-randomness: time and chance come in as arguments. ``tests/rules/test_rooms.py`` holds the code to this map.
+``server → relay → {access, routing, providers, form, audio, metering, records} →
+{errors, headers, settings}``.
+``routing``, ``providers``, ``form``, ``audio`` and ``metering`` know nothing of aiohttp, asyncio, the clock, the
+environment or randomness: time and chance come in as arguments. ``tests/rules/test_rooms.py`` holds the code to this
+map.
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Installs what the tests need beyond Python packages: Node, and the SDKs for it. ``make test`` runs this first.
+"""Installs what the tests need beyond Python packages: programs, and the Node SDKs. ``make test`` runs this first.
 
 It is quiet and quick when nothing is missing. What cannot be had costs only the tests that need it, which say so when
 they are skipped; with ``CI=true`` it is a failure, here and there.
@@ -15,6 +15,14 @@ from typing import Final
 
 NODE_FOLDER: Final = Path(__file__).parent / "sdks" / "node"
 
+PROGRAMS: Final = {
+    "node": ("nodejs",),
+    "npm": ("npm",),
+    "ffmpeg": ("ffmpeg",),  # makes audio in rates, channels and containers beyond those in vectors/
+    "promtool": ("prometheus",),
+}
+"""Programs that tests run, and the Debian packages that bring them."""
+
 _MODULES: Final = NODE_FOLDER / "node_modules"
 _STAMP: Final = _MODULES / ".made"  # older than package.json: the SDKs are installed anew
 _PATIENCE: Final = 300.0  # seconds for one installer: a slow mirror, not one that hangs
@@ -30,10 +38,17 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() == "true"
 
 
+def missing(program: str) -> str | None:
+    """Return why tests that run ``program`` cannot, or None when they can."""
+    if shutil.which(program):
+        return None
+    return f"{program} is not installed; python -m tests.bootstrap installs it on Debian when run as root"
+
+
 def missing_for_node() -> str | None:
     """Return why tests of the Node SDKs cannot run, or None when they can."""
-    if not shutil.which("node"):
-        return "node is not installed; python -m tests.bootstrap installs it on Debian when run as root"
+    if (reason := missing("node")) is not None:
+        return reason
     if not _up_to_date():
         return "the Node SDKs are not installed; python -m tests.bootstrap installs them"
     return None
@@ -41,29 +56,35 @@ def missing_for_node() -> str | None:
 
 def main() -> int:
     """Install what is missing; return the exit code."""
-    try:
-        _install_node()
-        _install_node_sdks()
-    except MissingError as error:
-        print(f"tests: {error}", file=sys.stderr)
-        return 1 if in_ci() else 0
-    return 0
+    code = 0
+    for install in (_install_programs, _install_node_sdks):
+        try:
+            install()
+        except MissingError as error:
+            print(f"tests: {error}", file=sys.stderr)
+            code = 1
+    return code if in_ci() else 0
 
 
-def _install_node() -> None:
-    if shutil.which("node") and shutil.which("npm"):
+def _install_programs() -> None:
+    wanted = [program for program in PROGRAMS if not shutil.which(program)]
+    if not wanted:
         return
+    names = ", ".join(wanted)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise MissingError("node and npm are missing: the tests of the Node SDKs will be skipped")
-    print("tests: installing nodejs and npm ...", file=sys.stderr)
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        raise MissingError(f"missing: {names}; the tests that need them will be skipped")
+    print(f"tests: installing {names} ...", file=sys.stderr)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # and start no service
+    packages = [package for program in wanted for package in PROGRAMS[program]]
     _run(["apt-get", "update", "-qq"], environment=quiet)
-    _run(["apt-get", "install", "-qq", "--yes", "--no-install-recommends", "nodejs", "npm"], environment=quiet)
+    _run(["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *packages], environment=quiet)
 
 
 def _install_node_sdks() -> None:
     if _up_to_date():
         return
+    if not shutil.which("npm"):
+        raise MissingError("npm is missing: the tests of the Node SDKs will be skipped")
     print("tests: installing the Node SDKs ...", file=sys.stderr)
     # No lock file: the floors are in package.json, and a lock would name the registry it was made with.
     _run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"], folder=NODE_FOLDER)

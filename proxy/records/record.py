@@ -13,6 +13,7 @@ from proxy.errors import KINDS, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
 
 Outcome = Literal["ok", "client_error", "upstream_error", "gateway_error", "client_left"]
 
@@ -88,6 +89,12 @@ class Record:
     container: str | None = None
     filename: str | None = None
     audio_bytes: int | None = None
+    audio_seconds: float | None = None
+    seconds_source: Literal["reported", "header", "walked", "bytes", "unknown"] = "unknown"
+    ended_early: bool = False
+    usage: Mapping[str, Any] | None = None
+    cost: Decimal | None = None
+    cost_basis: Literal["reported", "tokens", "seconds", "characters", "free", "unknown"] = "unknown"
     bytes_in: int = 0
     bytes_out: int = 0
     body_started: float | None = None
@@ -144,12 +151,13 @@ class Record:
                 "container": self.container,
                 "filename": self.filename,
                 "bytes": self.audio_bytes,
-                "seconds": None,
-                "seconds_source": "unknown",
+                "seconds": self.audio_seconds,
+                "seconds_source": self.seconds_source,
+                "ended_early": self.ended_early,
             },
-            "usage": None,
-            "cost_usd": None,
-            "cost_basis": "unknown",
+            "usage": None if self.usage is None else dict(self.usage),
+            "cost_usd": None if self.cost is None else f"{self.cost:f}",
+            "cost_basis": self.cost_basis,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "timing_ms": self._timings(now, last),

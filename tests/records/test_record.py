@@ -31,7 +31,7 @@ def test_a_closed_record_has_the_fields_of_the_contract_in_its_order() -> None:
     document = begun.close(101.0)
     assert " ".join(document) == FIELDS
     assert " ".join(document["attempts"][0]) == ATTEMPT
-    assert list(document["audio"]) == ["container", "filename", "bytes", "seconds", "seconds_source"]
+    assert list(document["audio"]) == ["container", "filename", "bytes", "seconds", "seconds_source", "ended_early"]
     assert list(document["timing_ms"]) == ["total", "upload", "overhead", "ttfb_upstream", "overlap_saved"]
     assert json.loads(json.dumps(document)) == document
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bootstrap import missing_for_node
+from tests.bootstrap import PROGRAMS, missing_for_node
 from tests.rules.sources import ROOT
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ def bootstrap(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
-def test_a_machine_without_node_and_installers_is_told_what_will_be_skipped(tmp_path: Path, ci: str, code: int) -> None:
+def test_a_machine_without_programs_and_installers_is_told_what_will_be_skipped(
+    tmp_path: Path, ci: str, code: int
+) -> None:
     done = bootstrap(PATH=str(tmp_path), CI=ci)
     assert done.returncode == code
-    assert done.stderr == "tests: node and npm are missing: the tests of the Node SDKs will be skipped\n"
+    assert f"tests: missing: {', '.join(PROGRAMS)}; the tests that need them will be skipped\n" in done.stderr
 
 
 def test_with_everything_there_it_says_nothing() -> None:

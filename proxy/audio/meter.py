@@ -1,0 +1,59 @@
+"""Watches one file of audio as it passes: its container by the first bytes, its duration by all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.audio.container import NEEDED, Container, sniff
+from proxy.audio.duration import UNKNOWN_DURATION, Duration, Probe, Unmeasured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# A new format of which the duration can be told is one more row.
+_PROBES: Final[Mapping[str, type[Probe]]] = {}
+
+
+def probe_for(container: Container) -> Probe:
+    """Return a new probe for a file of ``container``."""
+    return _PROBES.get(container.name, Unmeasured)()
+
+
+class Meter:
+    """Push parser: ``feed`` it a file. ``container`` is None until the first bytes have shown it (or the file ended).
+
+    It never raises, holds no more than its probe does, and does nothing per byte.
+    """
+
+    def __init__(self) -> None:
+        self.container: Container | None = None
+        self.size = 0
+        self._head = b""
+        self._probe: Probe | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The audio seen so far, in seconds, as far as it can be told while bytes still come."""
+        return 0.0 if self._probe is None else self._probe.seconds
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the file's next bytes."""
+        self.size += len(chunk)
+        if self._probe is not None:
+            self._probe.feed(chunk)
+            return
+        self._head += chunk
+        if len(self._head) >= NEEDED:
+            self._begin()
+
+    def finish(self) -> Duration:
+        """Return the duration, as far as the bytes that have come show it."""
+        if self._probe is None and self._head:
+            self._begin()
+        return UNKNOWN_DURATION if self._probe is None else self._probe.finish()
+
+    def _begin(self) -> None:
+        head, self._head = self._head, b""
+        self.container = sniff(head)
+        self._probe = probe_for(self.container)
+        self._probe.feed(head)
