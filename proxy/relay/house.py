@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from proxy.metering.book import PriceBook
+
 if TYPE_CHECKING:
     from proxy.access.callers import Keyring
     from proxy.form.scanner import FormLimits
@@ -29,6 +31,7 @@ class House:
     providers: Registry
     form_limits: FormLimits
     limits: Limits
+    prices: PriceBook = field(default_factory=PriceBook, repr=False)
     decisions: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
