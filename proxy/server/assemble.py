@@ -10,6 +10,8 @@ from proxy.access.callers import GatewayKey, Keyring
 from proxy.access.hosts import CustomHosts
 from proxy.errors import GatewayError
 from proxy.form.scanner import FormLimits
+from proxy.metering.book import PriceBook
+from proxy.metering.prices import price_of
 from proxy.providers.registry import Row, lookup, own_provider, registry
 from proxy.relay.house import House
 from proxy.relay.patience import limits_of
@@ -17,12 +19,14 @@ from proxy.routing.document import Leaf, examine
 from proxy.routing.resolve import Directory, VirtualKey
 from proxy.routing.target import AzureOptions
 from proxy.settings import Mistake, secrets_in
+from proxy.settings.mistakes import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from proxy.metering.prices import Origin, Price
     from proxy.providers.registry import Registry
-    from proxy.settings import Settings
+    from proxy.settings import PriceRow, Settings
 
 
 def assemble(settings: Settings) -> tuple[House, tuple[Mistake, ...]]:
@@ -53,6 +57,7 @@ def assemble(settings: Settings) -> tuple[House, tuple[Mistake, ...]]:
         providers,
         form_limits,
         limits_of(settings.timeouts),
+        prices=_prices(settings, providers, mistakes),
         secrets=secrets_in(settings),
     )
     return house, tuple(mistakes)
@@ -78,6 +83,32 @@ def _providers(settings: Settings, mistakes: list[Mistake]) -> Registry:
         else:
             rows.append(row)
     return registry(rows, formats=frozenset(settings.limits.formats))
+
+
+def _prices(settings: Settings, providers: Registry, mistakes: list[Mistake]) -> PriceBook:
+    """Return the book: what the providers' rows say over what the file says, over the table in the package."""
+    own = [
+        _price(given.slug, model, row, "settings")
+        for given in settings.providers
+        for model, row in (given.prices or {}).items()
+    ]
+    file = settings.prices
+    if file is None:
+        return PriceBook([own])
+    known = {*providers, *PriceBook().providers()}
+    for slug in sorted(file.rows.keys() - known):
+        what = f"{file}: there is no provider {slug!r}{did_you_mean(slug, known)}"
+        mistakes.append(Mistake("prices", what))
+    shared = [
+        _price(slug, model, row, "file", str(file))
+        for slug, models in file.rows.items()
+        for model, row in models.items()
+    ]
+    return PriceBook([own, shared])
+
+
+def _price(provider: str, model: str, row: PriceRow, origin: Origin, source: str = "") -> Price:
+    return price_of(provider, model, row.model_dump(exclude_none=True), origin, source=source)
 
 
 def _virtual_keys(settings: Settings, providers: Registry, mistakes: list[Mistake]) -> dict[str, VirtualKey]:

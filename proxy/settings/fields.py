@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr
 
-from proxy.settings.model import Section, Settings
+from proxy.settings.model import PriceFile, Section, Settings
 from proxy.settings.values import Address
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-_TEXT = (str, SecretStr, Address, Path)
+_TEXT = (str, SecretStr, Address, Path, PriceFile, Decimal)  # a number of money is exact only as text
 
 
 def _choices(annotation: Any) -> Iterator[Any]:
@@ -44,6 +46,14 @@ def items_of(field: FieldInfo) -> type[Section] | None:
     for choice in _choices(field.annotation):
         if get_origin(choice) is tuple and isinstance(item := get_args(choice)[0], type):
             return item if issubclass(item, Section) else None
+    return None
+
+
+def rows_of(field: FieldInfo) -> type[Section] | None:
+    """Return the section that the field maps names to, if it is such a mapping."""
+    for choice in _choices(field.annotation):
+        if get_origin(choice) is Mapping and isinstance(row := get_args(choice)[1], type):
+            return row if issubclass(row, Section) else None
     return None
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -22,23 +22,12 @@ from proxy.settings.mistakes import Ledger, SettingsError
 from proxy.settings.model import Settings
 from proxy.settings.resolve import Resolver
 from proxy.settings.rules import broken_rules
+from proxy.settings.wording import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pydantic_core import ErrorDetails
-
     from proxy.settings.mistakes import Where
-
-_SHOWN_VALUE: Final = 24  # characters of a wrong value in a message: longer than words, shorter than keys
-_WORDS: Final = {
-    "missing": "is required",
-    "model_type": "must be a mapping of keys",
-    "mapping_type": "must be a mapping",
-    "dict_type": "must be a mapping",
-    "tuple_type": "must be a list",
-    "string_type": "must be text; put it in quotes",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +58,9 @@ def load(path: str | None, *, environ: Mapping[str, str], flags: Mapping[str, An
     folder = Path(path).absolute().parent if path else Path.cwd()
     tree = Resolver(ledger, files, folder).resolve(tree)
     settings = _validate(tree, ledger)
-    for where, message in broken_rules(tree):
+    for where, problem in broken_rules(tree):
         if not ledger.echoes(where):
-            ledger.add(where, message)
+            ledger.add(where, problem)
     if ledger.mistakes or settings is None:
         raise SettingsError(
             tuple(ledger.mistakes),
@@ -116,24 +105,5 @@ def _validate(tree: dict[str, Any], ledger: Ledger) -> Settings | None:
         for detail in error.errors(include_url=False):
             where = tuple(step for step in detail["loc"] if step != "[key]")
             if not ledger.echoes(where):
-                ledger.add(where, _message(detail, ledger.origin(where)))
+                ledger.add(where, message(detail, ledger.origin(where)))
         return None
-
-
-def _message(detail: ErrorDetails, origin: str | None) -> str:
-    """Put pydantic's error into our words; a value is repeated only where it cannot be a secret."""
-    context = detail.get("ctx", {})
-    if detail["type"] == "must" and context["echo"] and not origin:
-        return f"must be {context['phrase']}, not {_shown(detail['input'])}"
-    if detail["type"] == "must":
-        return f"must be {context['phrase']}"
-    return _WORDS.get(detail["type"], detail["msg"])
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "a mapping"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    text = ascii(value)
-    return text if len(text) <= _SHOWN_VALUE else "this text"

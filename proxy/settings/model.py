@@ -8,9 +8,11 @@ applies both.
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003  (pydantic reads the annotations when the classes are made)
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import core_schema
 
 from proxy.settings.values import (
     Address,
@@ -23,13 +25,17 @@ from proxy.settings.values import (
     Count,
     Directory,
     Document,
+    Duration,
     Flag,
     Formats,
     FormatsOrAny,
     HostName,
     HttpOrigin,
+    IsoDate,
     KeepAlive,
     Label,
+    ModelName,
+    Money,
     Must,
     Scalar,
     Seconds,
@@ -40,6 +46,9 @@ from proxy.settings.values import (
     Timeout,
     whole,
 )
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
 
 class Section(BaseModel):
@@ -126,6 +135,68 @@ class VirtualKey(Section):
     """Azure AI Foundry: the endpoint's address."""
 
 
+class PriceRow(Section):
+    """What a model costs, in US dollars: by time, by character or by token, one of the three."""
+
+    usd_per_second: Money | None = None
+    """Dollars per second of audio."""
+    usd_per_minute: Money | None = None
+    """Dollars per minute of audio."""
+    usd_per_hour: Money | None = None
+    """Dollars per hour of audio."""
+    usd_per_character: Money | None = None
+    """Dollars per character of text to be spoken."""
+    usd_per_million_characters: Money | None = None
+    """Dollars per million characters of text to be spoken."""
+    usd_per_input_token: Money | None = None
+    """Dollars per token of text that is sent."""
+    usd_per_audio_token: Money | None = None
+    """Dollars per token of audio that is sent."""
+    usd_per_output_token: Money | None = None
+    """Dollars per token of the reply."""
+    usd_per_million_input_tokens: Money | None = None
+    """Dollars per million tokens of text that are sent."""
+    usd_per_million_audio_tokens: Money | None = None
+    """Dollars per million tokens of audio that are sent."""
+    usd_per_million_output_tokens: Money | None = None
+    """Dollars per million tokens of the reply."""
+    usd_per_minute_estimate: Money | None = None
+    """Beside prices by token: dollars per minute of audio, for replies that count no tokens."""
+    minimum_seconds: Duration | None = None
+    """Seconds that are charged at least."""
+    round_seconds: Annotated[Literal["up"] | None, Must("up")] = None
+    """up: whole seconds are charged."""
+    shutdown_date: IsoDate | None = None
+    """The day from which the model is no more; null for what the table in the package says."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceFile:
+    """A file of prices that was read: ``rows`` by provider and model. In the settings it is the file's path."""
+
+    path: str
+    rows: Mapping[str, Mapping[str, PriceRow]] = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.path
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.custom_error_schema(
+            core_schema.is_instance_schema(cls),
+            custom_error_type="must",
+            custom_error_message="must be {phrase}",
+            custom_error_context={"phrase": "the path of a file", "echo": 0},
+            serialization=core_schema.to_string_ser_schema(),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+
 class Provider(Section):
     """An upstream of one's own, or changes to a known provider: what is left out stays as it is there."""
 
@@ -143,6 +214,8 @@ class Provider(Section):
     """Largest request body it takes; null for limits.max_upload_bytes. A number wins both ways."""
     formats: FormatsOrAny | None = None
     """File formats it takes: any, or a list; null for limits.formats or the provider's own."""
+    prices: Mapping[ModelName, PriceRow] | None = None
+    """What its models cost, by name, '*' for every other; they beat the prices file and the built-in table."""
 
 
 class Config(Section):
@@ -223,6 +296,15 @@ class Records(Section):
     """Keeps the client's address."""
 
 
+class Metrics(Section):
+    """What the metrics tell apart."""
+
+    key_label: Flag = False
+    """Adds the gateway key's name to the counts of requests and cost."""
+    models: Annotated[int, *whole(0, 1000)] = 50  # each is a dozen series in every scrape
+    """Models that are told apart besides those in the settings; all others count as _other."""
+
+
 class Drain(Section):
     """The way out: on SIGTERM readiness turns 503, then requests in flight may finish."""
 
@@ -259,6 +341,10 @@ class Settings(Section):
     """What is kept of uploads for another attempt."""
     records: Records = Records()
     """The record of each request."""
+    prices: PriceFile | None = None
+    """A file of prices, by provider and model, that adds to or replaces the built-in table."""
+    metrics: Metrics = Metrics()
+    """What the metrics tell apart."""
     drain: Drain = Drain()
     """The way out."""
     workers: Annotated[int, *whole(1, 64)] = 1  # processes: beyond the cores of one machine they only cost memory

@@ -16,6 +16,7 @@ from proxy.settings.fields import (
     is_nullable,
     items_of,
     keys_of,
+    rows_of,
     secrets_of,
     section_of,
     takes_text,
@@ -23,6 +24,7 @@ from proxy.settings.fields import (
 from proxy.settings.files import Files, Unreadable
 from proxy.settings.mistakes import Ledger, Where, did_you_mean
 from proxy.settings.model import Config, Section, Settings
+from proxy.settings.pricing import read_prices
 from proxy.settings.values import HEADER_SAFE, is_header_safe
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class Resolver:
                 resolved[key] = self._value(field, value, where)
         if model is Config:
             return self._document(resolved, at)
+        if model is Settings:
+            self._read_prices(resolved)
         for name in secrets_of(model):
             self._fetch(name, tree, resolved, at)
         return resolved
@@ -79,6 +83,8 @@ class Resolver:
             return self._section(section, value, at)
         if (item := items_of(field)) and isinstance(value, list):
             return [self._section(item, entry, (*at, n)) for n, entry in enumerate(value)]
+        if (row := rows_of(field)) and isinstance(value, dict):
+            return {name: self._section(row, entry, (*at, name)) for name, entry in value.items()}
         return value
 
     def _from_text(self, field: FieldInfo, text: str, at: Where) -> Any:
@@ -111,6 +117,23 @@ class Resolver:
                 self._ledger.spoil(where, f"the file must hold {HEADER_SAFE}")
             else:
                 resolved[name] = text
+
+    def _read_prices(self, resolved: dict[str, Any]) -> None:
+        """Put the prices in place of their file's path."""
+        named, where = resolved.get("prices"), ("prices",)
+        if not isinstance(named, str) or not named:
+            return
+        del resolved["prices"]
+        try:
+            text = self._files.read(self._path(named, where))
+        except Unreadable as problem:
+            self._ledger.spoil(where, f"the file {problem}")
+            return
+        prices, mistakes = read_prices(named, text)
+        for mistake in mistakes:
+            self._ledger.spoil(where, mistake)
+        if not mistakes:
+            resolved["prices"] = prices
 
     def _path(self, named: str, at: Where) -> Path:
         """Start a relative path at the settings file's folder, or from a variable or flag, where we run."""

@@ -10,6 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.settings.model import Settings
+from proxy.settings.pricing import broken_price
 from proxy.settings.values import Address
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def broken_rules(tree: dict[str, Any]) -> Iterator[tuple[Where, str]]:
     yield from _gateway_keys(tree)
     for where, entry in _entries(tree, ("virtual_keys",)):
         yield from _virtual_key(where, entry)
+    for where, entry in _entries(tree, ("providers",)):
+        for model, row in _mapping(entry.get("prices")).items():
+            for steps, problem in broken_price(row) if isinstance(row, dict) else ():
+                yield (*where, "prices", model, *steps), problem
 
 
 def _open_to_all(tree: dict[str, Any]) -> Iterator[tuple[Where, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from proxy.settings.fields import items_of, secrets_of, section_of
+from proxy.settings.fields import items_of, rows_of, secrets_of, section_of
 from proxy.settings.model import GatewayKey, Section, Settings
 
 _VARIABLE: Final = r"\$\{"  # text with a variable stands for any value
@@ -41,7 +41,7 @@ def json_schema() -> dict[str, Any]:
 def _sections(model: type[Section]) -> set[type[Section]]:
     found = {model}
     for field in model.model_fields.values():
-        if inner := section_of(field) or items_of(field):
+        if inner := section_of(field) or items_of(field) or rows_of(field):
             found |= _sections(inner)
     return found
 

@@ -10,6 +10,8 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -280,6 +282,56 @@ Timeout = Annotated[
 KeepAlive = Annotated[
     Annotated[float, Strict(), Field(ge=0, le=_WEEK, allow_inf_nan=False)] | None,
     Must("a number of seconds from 0 to 604800, or null for none"),
+]
+
+# --- prices ---------------------------------------------------------------------------------------
+
+_DECIMAL: Final = r"^[0-9]{1,12}(?:\.[0-9]{1,18})?(?:[eE]-?[0-9]{1,2})?$"  # 30 digits: a price has not half as many
+
+
+def _exact(value: Any) -> Decimal:
+    """Return the number as it was written; the shortest text that means a float is that, to fifteen digits."""
+    if isinstance(value, str) and re.fullmatch(_DECIMAL, value):
+        return Decimal(value)
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError
+    return Decimal(repr(value))
+
+
+def _decimals(most: int) -> tuple[Any, ...]:
+    """Return the constraints of an exact number from 0 to ``most``; unpack them into ``Annotated``."""
+    number = {"type": "number", "minimum": 0, "maximum": most}
+    return (
+        BeforeValidator(_exact),
+        Field(ge=0, le=most, allow_inf_nan=False),
+        PlainSerializer(lambda number: f"{number:f}", return_type=str, when_used="json-unless-none"),
+        WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": _DECIMAL}]}),
+    )
+
+
+def _iso_date(text: str) -> str:
+    date.fromisoformat(text)
+    return text
+
+
+# More than a thousand dollars, or a day, is a unit mistaken for another.
+Money = Annotated[Decimal, *_decimals(1000), Must("a number of US dollars from 0 to 1000")]
+Duration = Annotated[Decimal, *_decimals(86_400), Must("a number of seconds from 0 to 86400")]
+IsoDate = Annotated[
+    str,
+    Strict(),
+    Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+    AfterValidator(_iso_date),
+    Must("a date like 2027-02-26"),
+]
+ModelName = Annotated[
+    str,
+    Strict(),
+    Field(min_length=1, max_length=200),
+    AfterValidator(_label),
+    Must("a model's name of 1 to 200 printable characters, or '*' for every other"),
 ]
 
 # --- secrets --------------------------------------------------------------------------------------

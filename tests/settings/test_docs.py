@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 SHELL = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-FREE = re.compile(r"\.(config|metadata|deployments)\.")  # below these, keys are the user's own words
+FREE = re.compile(r"\.(config|metadata|deployments|prices)\.")  # below these, keys are the user's own words
 
 
 def keys(value: Any, above: str = "") -> Iterator[str]:
