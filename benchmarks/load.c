@@ -1,6 +1,6 @@
 /* A load generator for multipart uploads: many keep-alive connections, one thread, one line of JSON at the end.
  *
- * Every connection sends the same request, a form with a WAV file of noise, again and again until the time or the number of
+ * Every connection sends the same request, a form with a WAV or MP3 file of noise, again and again until the time or the number of
  * requests is used up; requests under way then are finished. Whatever is not a whole 200 is an error: it is counted,
  * the first one is shown on stderr, and the connection starts afresh.
  */
@@ -29,7 +29,7 @@ static struct {
     int port, connections, limit_s;
     double seconds;
     uint64_t requests, file_bytes, pace, pause_after, pause_ms, chunk;
-    bool file_first, stream;
+    bool file_first, stream, mp3;
     const char *path, *headers[OPTIONS];
     int header_count;
 } option = {.connections = 1, .limit_s = 60, .seconds = 3600, .requests = UINT64_MAX, .file_bytes = 100000,
@@ -67,25 +67,47 @@ static void add_field(struct text *body, const char *name, const char *value) {
 
 static void add_u32(struct text *t, uint32_t n) { add(t, (const char[]){(char)n, (char)(n >> 8), (char)(n >> 16), (char)(n >> 24)}, 4); }
 
-/* 16 kHz mono 16-bit PCM, as whisper wants it; the sound is noise, the same in every run. */
-static void add_file(struct text *body) {
-    print(body, "--%s\r\nContent-Disposition: form-data; name=\"file\"; filename=\"sample.wav\"\r\n"
-                "Content-Type: audio/wav\r\n\r\n", BOUNDARY);
-    uint32_t data = option.file_bytes > 44 ? (uint32_t)option.file_bytes - 44 : 0;
-    add(body, "RIFF", 4), add_u32(body, data + 36), add(body, "WAVEfmt ", 8), add_u32(body, 16);
-    add_u32(body, 1 | 1 << 16), add_u32(body, 16000), add_u32(body, 32000), add_u32(body, 2 | 16 << 16);
-    add(body, "data", 4), add_u32(body, data);
-    uint64_t noise = 0x9E3779B97F4A7C15u;
+static void add_noise(struct text *t, size_t len) {
+    static uint64_t noise = 0x9E3779B97F4A7C15u;
     char block[8192];
-    for (uint32_t done = 0; done < data;) {
+    while (len) {
         for (size_t i = 0; i < sizeof block; i += 8) { /* xorshift64 */
             noise ^= noise << 13, noise ^= noise >> 7, noise ^= noise << 17;
             memcpy(block + i, &noise, 8);
         }
-        uint32_t piece = data - done < sizeof block ? data - done : (uint32_t)sizeof block;
-        add(body, block, piece);
-        done += piece;
+        size_t piece = len < sizeof block ? len : sizeof block;
+        add(t, block, piece);
+        len -= piece;
     }
+}
+
+/* 16 kHz mono 16-bit PCM, as whisper wants it; the sound is noise, the same in every run. */
+static void add_wav(struct text *body, uint64_t size) {
+    uint32_t data = size > 44 ? (uint32_t)size - 44 : 0;
+    add(body, "RIFF", 4), add_u32(body, data + 36), add(body, "WAVEfmt ", 8), add_u32(body, 16);
+    add_u32(body, 1 | 1 << 16), add_u32(body, 16000), add_u32(body, 32000), add_u32(body, 2 | 16 << 16);
+    add(body, "data", 4), add_u32(body, data);
+    add_noise(body, data);
+}
+
+/* 128 kbit/s at 44.1 kHz, padded as encoders do it: 417.96 bytes a frame. The frames hold noise, which is what
+   compressed audio looks like. */
+static void add_mp3(struct text *body, uint64_t size) {
+    uint64_t end = body->len + size;
+    for (uint64_t frame = 0; body->len < end; frame++) {
+        uint64_t whole = (frame + 1) * 144 * 128000 / 44100 - frame * 144 * 128000 / 44100;
+        uint64_t len = end - body->len < whole ? end - body->len : whole;
+        size_t at = body->len;
+        add_noise(body, len);
+        if (len >= 4) memcpy(body->bytes + at, whole == 418 ? "\xff\xfb\x92\x64" : "\xff\xfb\x90\x64", 4);
+    }
+}
+
+static void add_file(struct text *body) {
+    const char *kind = option.mp3 ? "mp3" : "wav";
+    print(body, "--%s\r\nContent-Disposition: form-data; name=\"file\"; filename=\"sample.%s\"\r\n"
+                "Content-Type: audio/%s\r\n\r\n", BOUNDARY, kind, kind);
+    (option.mp3 ? add_mp3 : add_wav)(body, option.file_bytes);
     print(body, "\r\n");
 }
 
@@ -325,7 +347,7 @@ static void read_options(int argc, char **argv) {
     static const struct option known[] = {
         {"port", 1, 0, 'p'},       {"connections", 1, 0, 'c'}, {"seconds", 1, 0, 's'},     {"requests", 1, 0, 'n'},
         {"file-bytes", 1, 0, 'b'}, {"pace", 1, 0, 'r'},        {"pause-after", 1, 0, 'a'}, {"pause-ms", 1, 0, 'm'},
-        {"chunk", 1, 0, 'k'},      {"file-first", 0, 0, 'f'},  {"stream", 0, 0, 'e'},      {"header", 1, 0, 'H'},
+        {"chunk", 1, 0, 'k'},      {"file-first", 0, 0, 'f'},  {"stream", 0, 0, 'e'},      {"mp3", 0, 0, 'M'},      {"header", 1, 0, 'H'},
         {"limit", 1, 0, 'l'},      {"path", 1, 0, 'u'},        {0, 0, 0, 0},
     };
     for (int o; (o = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -340,6 +362,7 @@ static void read_options(int argc, char **argv) {
         case 'm': option.pause_ms = strtoull(optarg, NULL, 10); break;
         case 'k': option.chunk = strtoull(optarg, NULL, 10); break;
         case 'f': option.file_first = true; break;
+        case 'M': option.mp3 = true; break;
         case 'e': option.stream = true; break;
         case 'l': option.limit_s = atoi(optarg); break;
         case 'u': option.path = optarg; break;

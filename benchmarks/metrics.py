@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from benchmarks.processes import PeakMemory
 from benchmarks.profiling import sampled
 from benchmarks.programs import BenchError, Load, UnsupportedError
-from benchmarks.proxies import AUDIOGATE, BARE, DIRECT, NGINX, Proxy, Running
+from benchmarks.proxies import AUDIOGATE, BARE, DIRECT, NGINX, UNMETERED, Proxy, Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,11 +69,12 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most (or least) that Audiogate may show: its value, or its ratio to a peer's."""
+    """The most (or least) that Audiogate may show: its value, or its ratio to a peer's, or what it has more."""
 
     limit: float
     peer: str | None = None
     at_least: bool = False
+    more: bool = False  # the limit is on the difference to the peer, in the metric's unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +101,19 @@ def first_byte(bench: Bench) -> float:
     return max(_some(outcome.first_byte_ms) for outcome in orders)
 
 
-def cpu_per_small_request(bench: Bench) -> float:
+def cpu_per_small_request(bench: Bench, *, mp3: bool = False) -> float:
     """CPU milliseconds of the proxy per 100 KB upload, 32 at a time."""
     with bench.serving() as running:
         before = running.cpu_seconds()
-        outcome = running.load(Load(connections=32, seconds=bench.scale.seconds, file_bytes=SMALL))
+        outcome = running.load(Load(connections=32, seconds=bench.scale.seconds, file_bytes=SMALL, mp3=mp3))
         return (running.cpu_seconds() - before) * 1000 / outcome.requests
 
 
-def cpu_per_gigabyte(bench: Bench, chunk: int = 0) -> float:
+def cpu_per_gigabyte(bench: Bench, chunk: int = 0, *, mp3: bool = False) -> float:
     """CPU seconds of the proxy per 10^9 bytes in uploads of 25 MB, 8 at a time; chunk 0: Content-Length."""
     with bench.serving() as running:
         before = running.cpu_seconds()
-        load = Load(connections=8, seconds=bench.scale.seconds, file_bytes=LARGE, chunk=chunk)
+        load = Load(connections=8, seconds=bench.scale.seconds, file_bytes=LARGE, chunk=chunk, mp3=mp3)
         outcome = running.load(load)
         return (running.cpu_seconds() - before) * 1e9 / outcome.bytes
 
@@ -214,6 +215,23 @@ METRICS = (
     ),
     Metric("cpu-large", "CPU per GB at 25 MB, 8 at a time", "s", cpu_per_gigabyte, Budget(1.5, "nginx")),
     Metric("cpu-chunked", "the same in chunks of 64 KiB", "s", partial(cpu_per_gigabyte, chunk=65536)),
+    Metric(
+        "metered-large",
+        "CPU per GB at 25 MB of MP3, with and without metering",
+        "s",
+        partial(cpu_per_gigabyte, mp3=True),
+        Budget(1.15, "unmetered"),
+        (UNMETERED, AUDIOGATE),
+    ),
+    Metric(
+        "metered-small",
+        "CPU per 100 KB request of MP3, with and without metering",
+        "ms",
+        partial(cpu_per_small_request, mp3=True),
+        Budget(0.06, "unmetered", more=True),
+        (UNMETERED, AUDIOGATE),
+        digits=3,
+    ),
     Metric("memory", "memory per upload: 64 x 25 MB from slow clients", "MiB", memory_slow_client, MEMORY),
     Metric(
         "memory-stall",

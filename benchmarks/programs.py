@@ -33,7 +33,10 @@ class UnsupportedError(BenchError):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the connections send; ``pace`` is bytes per second of each, ``chunk`` 0 means Content-Length."""
+    """What the connections send; ``pace`` is bytes per second of each, ``chunk`` 0 means Content-Length.
+
+    The file is a WAV, or an MP3 whose frames hold noise.
+    """
 
     connections: int = 1
     seconds: float | None = None
@@ -45,6 +48,7 @@ class Load:
     chunk: int = 0
     file_first: bool = False
     stream: bool = False
+    mp3: bool = False
     headers: tuple[str, ...] = ()
 
     def arguments(self) -> Iterator[str]:
@@ -61,7 +65,7 @@ class Load:
         ):
             if value := getattr(self, name):
                 yield f"--{name.replace('_', '-')}={value}"
-        for name in ("file_first", "stream"):
+        for name in ("file_first", "stream", "mp3"):
             if getattr(self, name):
                 yield f"--{name.replace('_', '-')}"
         yield from (f"--header={header}" for header in self.headers)

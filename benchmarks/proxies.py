@@ -178,8 +178,10 @@ def start_bare(upstream: int, workers: int, folder: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def start_audiogate(upstream: int, workers: int, folder: Path) -> Iterator[Running]:
-    """Run the gateway on its defaults, with one provider: the fake upstream."""
+def start_audiogate(
+    upstream: int, workers: int, folder: Path, program: tuple[str, ...] = ("-m", "proxy")
+) -> Iterator[Running]:
+    """Run the gateway on its defaults, with one provider: the fake upstream, at a price."""
     port, ops_port = free_port(), free_port()
     provider = {
         "slug": "bench",
@@ -187,6 +189,7 @@ def start_audiogate(upstream: int, workers: int, folder: Path) -> Iterator[Runni
         "base_url": f"http://127.0.0.1:{upstream}/v1",
         "auth": "none",
         "formats": "any",
+        "prices": {"*": {"usd_per_minute": "0.006", "round_seconds": "up"}},
     }
     settings = {
         "listen": f"127.0.0.1:{port}",
@@ -198,7 +201,7 @@ def start_audiogate(upstream: int, workers: int, folder: Path) -> Iterator[Runni
     (folder / "settings.yaml").write_text(json.dumps(settings))
     env = {name: value for name, value in os.environ.items() if not name.startswith("AUDIOGATE_")}
     env["PYTHONPATH"] = str(REPO)  # its working folder is the temporary one: there its store is made
-    command = [sys.executable, "-m", "proxy", "serve", "-c", "settings.yaml"]
+    command = [sys.executable, *program, "serve", "-c", "settings.yaml"]
     with running(command, folder=folder, name="audiogate", env=env) as process:
         await_ready(lambda: ready(ops_port), process, folder / "audiogate.err")
         yield Running(port, [process.pid], folder, headers=("x-portkey-provider: bench",))
@@ -217,4 +220,5 @@ DIRECT = Proxy("direct", start_direct)
 NGINX = Proxy("nginx", start_nginx, _nginx_missing)
 BARE = Proxy("bare", start_bare, python=True)
 AUDIOGATE = Proxy("audiogate", start_audiogate, python=True)
-PROXIES = (DIRECT, NGINX, BARE, AUDIOGATE)
+UNMETERED = Proxy("unmetered", partial(start_audiogate, program=("-m", "benchmarks.unmetered")), python=True)
+PROXIES = (DIRECT, NGINX, BARE, UNMETERED, AUDIOGATE)

@@ -55,7 +55,7 @@ class Results:
 class Verdict:
     """Audiogate's value held against its budget."""
 
-    ratio: str  # "1.32 x bare", or nothing when the budget is not a ratio
+    ratio: str  # "1.32 x bare" or "+0.040 ms"; nothing when the budget has no peer
     met: bool
 
 
@@ -69,8 +69,8 @@ def judge(metric: Metric, results: Results) -> Verdict | None:
         peer = results.median(metric, budget.peer)
         if not peer:
             return None
-        value /= peer
-        ratio = f"{value:.2f} x {budget.peer}"
+        value = value - peer if budget.more else value / peer
+        ratio = f"{value:+.{metric.digits}f} {metric.unit}" if budget.more else f"{value:.2f} x {budget.peer}"
     return Verdict(ratio, value >= budget.limit if budget.at_least else value <= budget.limit)
 
 
@@ -107,6 +107,8 @@ def _budget(metric: Metric) -> str:
     if metric.budget is None:
         return ""
     sign = "≥" if metric.budget.at_least else "≤"
+    if metric.budget.more:
+        return f"{sign} {metric.budget.peer} + {metric.budget.limit:g} {metric.unit}"
     if metric.budget.peer:
         return f"{sign} {metric.budget.limit:g} x {metric.budget.peer}"
     return f"{sign} {metric.budget.limit:g} {metric.unit}"

@@ -20,14 +20,18 @@ def probe_for(container: Container) -> Probe:
 
 
 class Meter:
-    """Push parser: ``feed`` it a file. ``container`` is None until the first bytes have shown it (or the file ended).
+    """Push parser: ``feed`` it a file, tell it when that ``end``s, and ask for its ``duration`` at any time.
 
-    It never raises, holds no more than its probe does, and does nothing per byte.
+    ``container`` is None until the first bytes have shown it, or the file ended; ``size`` counts bytes. It never raises,
+    holds no more than its probe does, and does nothing per byte. ``fault`` is what a probe should not have raised.
     """
+
+    __slots__ = ("_head", "_probe", "container", "fault", "size")
 
     def __init__(self) -> None:
         self.container: Container | None = None
         self.size = 0
+        self.fault: Exception | None = None
         self._head = b""
         self._probe: Probe | None = None
 
@@ -36,24 +40,42 @@ class Meter:
         """The audio seen so far, in seconds, as far as it can be told while bytes still come."""
         return 0.0 if self._probe is None else self._probe.seconds
 
+    @property
+    def duration(self) -> Duration:
+        """How long the audio is, as far as the bytes that have come show it."""
+        if self._probe is None:
+            return UNKNOWN_DURATION
+        try:
+            return self._probe.finish()
+        except Exception as error:  # noqa: BLE001  (see feed)
+            self._give_up(error)
+            return UNKNOWN_DURATION
+
     def feed(self, chunk: bytes) -> None:
         """Take the file's next bytes."""
         self.size += len(chunk)
-        if self._probe is not None:
-            self._probe.feed(chunk)
+        if self._probe is None:
+            self._head += chunk
+            if len(self._head) >= NEEDED:
+                self._begin()
             return
-        self._head += chunk
-        if len(self._head) >= NEEDED:
-            self._begin()
+        try:
+            self._probe.feed(chunk)
+        except Exception as error:  # noqa: BLE001  (an observer never breaks the stream; whoever asks logs the fault)
+            self._give_up(error)
 
-    def finish(self) -> Duration:
-        """Return the duration, as far as the bytes that have come show it."""
+    def end(self) -> None:
+        """Take note that no more will come: a short file shows only now what it is."""
         if self._probe is None and self._head:
             self._begin()
-        return UNKNOWN_DURATION if self._probe is None else self._probe.finish()
 
     def _begin(self) -> None:
         head, self._head = self._head, b""
         self.container = sniff(head)
         self._probe = probe_for(self.container)
-        self._probe.feed(head)
+        self.size -= len(head)
+        self.feed(head)
+
+    def _give_up(self, error: Exception) -> None:
+        self.fault = error
+        self._probe = Unmeasured()

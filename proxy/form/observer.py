@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.audio.container import NEEDED
+from proxy.audio.meter import Meter
 from proxy.errors import GatewayError
 from proxy.form.part import PartHead, decoded
 from proxy.form.scanner import FormEnded, FormLimits, PartEnded, PartStarted, Payload, Scanner
@@ -16,13 +16,12 @@ _ONCE: Final = (FILE_FIELD, "model")  # a second one, and the upstream may act o
 
 @dataclass(slots=True)
 class FilePart:
-    """The audio: bytes seen so far, the first of them, and which part of the form it is (the first is 0)."""
+    """The audio: what its bytes show so far, and which part of the form it is (the first is 0)."""
 
     filename: str | None
     content_type: str | None
     index: int
-    size: int = 0
-    head: bytes = b""
+    audio: Meter = field(default_factory=Meter)
     complete: bool = False
 
 
@@ -58,11 +57,6 @@ class FormObserver:
     def file_started(self) -> bool:
         """Whether the headers of the file part have been seen."""
         return self.file is not None
-
-    @property
-    def file_head_complete(self) -> bool:
-        """Whether ``file.head`` will not grow any more: enough to sniff, or all there is."""
-        return self.file is not None and (self.file.complete or len(self.file.head) >= NEEDED)
 
     def first(self, name: str) -> str | None:
         """Return the first value of a text field, or None when none is complete yet."""
@@ -108,9 +102,7 @@ class FormObserver:
 
     def _take(self, payload: bytes) -> None:
         if self._file is not None:
-            self._file.size += len(payload)
-            if len(self._file.head) < NEEDED:
-                self._file.head += payload[: NEEDED - len(self._file.head)]
+            self._file.audio.feed(payload)
         elif self._value is not None:
             self._value += payload
             self._fields_bytes += len(payload)
@@ -122,6 +114,7 @@ class FormObserver:
 
     def _end(self) -> None:
         if self._file is not None:
+            self._file.audio.end()
             self._file.complete = True
         elif self._value is not None:
             self.fields.setdefault(self._names[-1], []).append(decoded(bytes(self._value)))
@@ -135,7 +128,7 @@ def check_complete(form: FormObserver, *, model_required: bool) -> None:
     """
     if form.file is None:
         raise GatewayError("missing_file", "The form has no 'file'. Send the audio as the field 'file'.", param="file")
-    if form.file.size == 0:
+    if form.file.audio.size == 0:
         raise GatewayError("missing_file", "The 'file' is empty. Check that the recording was saved.", param="file")
     if model_required and not form.first("model"):
         raise GatewayError(

@@ -13,7 +13,6 @@ from proxy.errors import KINDS, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
 
 Outcome = Literal["ok", "client_error", "upstream_error", "gateway_error", "client_left"]
 
@@ -34,7 +33,10 @@ def _second(seconds: int) -> str:
 
 @dataclass(slots=True)
 class Attempt:
-    """One request sent, or not even sent, to one upstream. Times are monotonic seconds; None: not reached."""
+    """One request sent, or not even sent, to one upstream. Times are monotonic seconds; None: not reached.
+
+    ``connect`` is how many seconds it took to open a connection; None when one was open already.
+    """
 
     target: str
     provider: str
@@ -42,12 +44,17 @@ class Attempt:
     model: str | None = None
     status: int | None = None
     failure: str | None = None
+    connect: float | None = None
     sent_bytes: int = 0
     first_sent: float | None = None
     upload_done: float | None = None
     head_at: float | None = None
     ended: float | None = None
     replayed: bool = False
+
+    def opened(self, seconds: float) -> None:
+        """Take note that a connection was opened for this attempt."""
+        self.connect = seconds
 
     def document(self, origin: float) -> dict[str, Any]:
         """Return this attempt as the record shows it, in milliseconds since ``origin``."""
@@ -58,6 +65,7 @@ class Attempt:
             "status": self.status,
             "failure": self.failure,
             "started_ms": _ms(origin, self.started),
+            "connect_ms": None if self.connect is None else _round(self.connect),
             "sent_bytes": self.sent_bytes,
             "upload_ms": _ms(self.started, self.upload_done),
             "ttfb_ms": _ms(self.started, self.head_at),
@@ -92,8 +100,9 @@ class Record:
     audio_seconds: float | None = None
     seconds_source: Literal["reported", "header", "walked", "bytes", "unknown"] = "unknown"
     ended_early: bool = False
+    characters: int | None = None
     usage: Mapping[str, Any] | None = None
-    cost: Decimal | None = None
+    cost_usd: str | None = None  # a decimal number in plain notation
     cost_basis: Literal["reported", "tokens", "seconds", "characters", "free", "unknown"] = "unknown"
     bytes_in: int = 0
     bytes_out: int = 0
@@ -156,7 +165,7 @@ class Record:
                 "ended_early": self.ended_early,
             },
             "usage": None if self.usage is None else dict(self.usage),
-            "cost_usd": None if self.cost is None else f"{self.cost:f}",
+            "cost_usd": self.cost_usd,
             "cost_basis": self.cost_basis,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,

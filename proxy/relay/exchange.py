@@ -17,6 +17,7 @@ from proxy import __version__
 from proxy.errors import KINDS, GatewayError
 from proxy.providers.urls import with_parameter
 from proxy.relay import door
+from proxy.relay.bill import Bill, note_upload
 from proxy.relay.decision import Plan, decide, plan_for
 from proxy.relay.jsonbody import MAX_JSON, is_json, parsed
 from proxy.relay.patience import Patience, client_left
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("audiogate")
 
 _ROUNDS: Final = 16  # of the loop: cancelling takes two
-_LONGEST_NAME: Final = 255  # characters of a file name in a record: what file systems allow
 _BACKOFF: Final = 0.25  # seconds before a second try to connect, doubled each time
 
 
@@ -72,7 +72,7 @@ class Exchange:
             return await self._fail(GatewayError("internal_error", "The gateway failed. Its log says why."))
         finally:
             if self._upload is not None:
-                note_fields(self._record, self._upload)
+                note_upload(self._record, self._upload)
                 self._upload.close()
 
     # From the head to the target
@@ -189,11 +189,13 @@ class Exchange:
         extra = self._answer.extra
         extra["x-portkey-last-used-option-index"] = target.path
         extra["x-portkey-cache-status"] = "DISABLED"
-        tries = 0
+        tries, busy = 0, self._shared.upstream_in_flight
         while True:
             extra["x-portkey-retry-attempt-count"] = str(tries)
+            busy[provider.slug] += 1
             try:
                 upstream, outgoing = await sender.send(outbound, provider, target, visit, upload)
+                return await self._reply(upstream, outgoing, upload, sender.secrets, self._bill(plan, visit, upload))
             except GatewayError as error:
                 if error.failure != "connect_failed" or not more:
                     raise
@@ -201,13 +203,29 @@ class Exchange:
                 extra["x-portkey-retry-attempt-count"] = "-1"
                 if tries == more:
                     raise
-                await asyncio.sleep(_BACKOFF * 2**tries)
-                tries += 1
-            else:
-                return await self._reply(upstream, outgoing, upload, sender.secrets)
+            finally:
+                busy[provider.slug] -= 1
+            await asyncio.sleep(_BACKOFF * 2**tries)
+            tries += 1
+
+    def _bill(self, plan: Plan, visit: door.Visit, upload: Upload) -> Bill:
+        return Bill(
+            self._record,
+            upload,
+            visit.route,
+            self._house.prices,
+            self._shared.warned,
+            deployment=plan.target.azure.deployment_id,
+            claimed=self._request.headers.get("x-portkey-audio-file-duration"),
+        )
 
     async def _reply(
-        self, upstream: ClientResponse, outgoing: Outgoing | None, upload: Upload, secrets: tuple[str, ...]
+        self,
+        upstream: ClientResponse,
+        outgoing: Outgoing | None,
+        upload: Upload,
+        secrets: tuple[str, ...],
+        bill: Bill,
     ) -> StreamResponse:
         attempt, answer = self._record.attempts[-1], self._answer
         self.patience.head_reached()
@@ -220,7 +238,7 @@ class Exchange:
         answer.extra["server-timing"] = self._server_timing(attempt)
         answer.close_after = not upload.ended or self._shared.draining
         try:
-            reply = await answer.relay(upstream, secrets)
+            reply = await answer.relay(upstream, secrets, bill)
         finally:
             upstream.close()  # a reply read to its end has given its connection back already
             attempt.ended = asyncio.get_running_loop().time()
@@ -285,24 +303,6 @@ async def _settled(upload: Upload) -> None:
         if not upload.reading:
             return
         await asyncio.sleep(0)
-
-
-def note_fields(record: Record, upload: Upload) -> None:
-    """Write what the form has told by now into the record."""
-    form = upload.form
-    if form is None:
-        return
-    first = form.first
-    record.model_requested = record.model_requested or first("model")
-    record.model_used = record.model_used or record.model_requested
-    record.response_format = first("response_format")
-    record.language = first("language")
-    record.stream = (first("stream") or "").lower() == "true"
-    if form.file is not None:
-        record.filename = (form.file.filename or "")[:_LONGEST_NAME] or None
-        record.audio_bytes = form.file.size
-    for attempt in record.attempts:
-        attempt.model = attempt.model or record.model_used
 
 
 def _query_model(query: str) -> str | None:

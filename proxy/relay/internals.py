@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 import socket
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -14,6 +15,7 @@ from aiohttp.client_proto import ResponseHandler
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable
 
 
 def require_c_parser() -> None:
@@ -60,10 +62,27 @@ class UpstreamProtocol(ResponseHandler):
         super().close()
 
 
-def use_upstream_protocol(connector: aiohttp.TCPConnector) -> None:
-    """Make ``connector`` open its connections as :class:`UpstreamProtocol`."""
-    make: Any = functools.partial(UpstreamProtocol, loop=asyncio.get_running_loop())
-    connector._factory = make
+on_connect: ContextVar[Callable[[float], None] | None] = ContextVar("on_connect", default=None)
+"""Who is told, in the task that sends a request, how many seconds it took to open a connection for it."""
+
+
+class Connector(aiohttp.TCPConnector):
+    """aiohttp's pool, opening its connections as :class:`UpstreamProtocol` and telling how long that takes.
+
+    aiohttp's own tracing costs every request a dozen calls, also those that find a connection open.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        make: Any = functools.partial(UpstreamProtocol, loop=asyncio.get_running_loop())
+        self._factory = make
+
+    async def _create_connection(self, *arguments: Any) -> ResponseHandler:
+        began = self._loop.time()
+        protocol = await super()._create_connection(*arguments)
+        if (told := on_connect.get()) is not None:
+            told(self._loop.time() - began)
+        return protocol
 
 
 def _unread(transport: asyncio.Transport) -> list[bytes]:

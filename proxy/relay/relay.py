@@ -47,12 +47,14 @@ class Relay:
         upstreams.enter()
         self._exchanges.add(exchange)
         shared.in_flight += 1
+        shared.in_flight_by_route[record.route] += 1
         self._empty.clear()
         try:
             return await exchange.run()
         finally:
             self._exchanges.discard(exchange)
             shared.in_flight -= 1
+            shared.in_flight_by_route[record.route] -= 1
             if not self._exchanges:
                 self._empty.set()
             upstreams.leave()

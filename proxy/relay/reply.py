@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDict
 
     from proxy.records.record import Record
+    from proxy.relay.bill import Bill
     from proxy.relay.patience import Patience
 
 SMALL: Final = 65_536  # bytes of a reply that is read whole before its head goes out: one write, and no torn reply
@@ -51,8 +52,8 @@ class Answer:
             reply.content_length = len(body)
         return await self._send_whole(reply, body)
 
-    async def relay(self, upstream: ClientResponse, redact: Iterable[str]) -> web.StreamResponse:
-        """Send the upstream's reply. ``redact`` are secrets that an error body must not show.
+    async def relay(self, upstream: ClientResponse, redact: Iterable[str], bill: Bill) -> web.StreamResponse:
+        """Send the upstream's reply. ``redact`` are secrets that an error body must not show; ``bill`` reads along.
 
         Raises GatewayError when it failed: with ``started`` unset it can still be answered.
         """
@@ -60,9 +61,11 @@ class Answer:
         length = _declared(upstream)
         whole = await self._whole(upstream, length)
         if whole is None:
-            return await self._stream(upstream, headers, length)
+            return await self._stream(upstream, headers, length, bill)
         status = upstream.status
-        if status >= 400 and "Content-Encoding" not in upstream.headers:
+        if status < 300:
+            self.extra |= bill.whole(whole, upstream.headers)
+        elif status >= 400 and "Content-Encoding" not in upstream.headers:
             for secret in redact:
                 whole = whole.replace(secret.encode(), b"***")
         self._add(headers)
@@ -103,8 +106,10 @@ class Answer:
         return b"".join(parts)
 
     async def _stream(
-        self, upstream: ClientResponse, headers: CIMultiDict[str], length: int | None
+        self, upstream: ClientResponse, headers: CIMultiDict[str], length: int | None, bill: Bill
     ) -> web.StreamResponse:
+        good = upstream.status < 300
+        observed = good and bill.open(upstream.headers)
         # Bytes that are here already go out with the head; a head alone must not wait for an event that may be far.
         kind = Reply if upstream.content.total_bytes or self._read_ahead else web.StreamResponse
         self._add(headers)
@@ -120,17 +125,23 @@ class Answer:
         for chunk in self._read_ahead:
             await self._write(reply, chunk)
         record.answered = loop.time()
-        while True:
-            patience.enter(Phase.REPLY)
-            try:
-                chunk = await upstream.content.readany()
-            except (aiohttp.ClientError, ConnectionError, TimeoutError):
-                raise broke("in the middle of its answer") from None
-            patience.enter(Phase.READER)
-            if not chunk:
-                break
-            await self._write(reply, chunk)
-        await self._end(reply)
+        try:
+            while True:
+                patience.enter(Phase.REPLY)
+                try:
+                    chunk = await upstream.content.readany()
+                except (aiohttp.ClientError, ConnectionError, TimeoutError):
+                    raise broke("in the middle of its answer") from None
+                patience.enter(Phase.READER)
+                if not chunk:
+                    break
+                if observed:
+                    bill.feed(chunk)
+                await self._write(reply, chunk)
+            await self._end(reply)
+        finally:
+            if good:
+                bill.close()
         return reply
 
     async def _write(self, reply: web.StreamResponse, chunk: bytes) -> None:

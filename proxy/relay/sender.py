@@ -108,6 +108,7 @@ class Sender:
             body.chunks() if isinstance(body, Outgoing) else body,
             connect=self._house.settings.timeouts.connect,
             named_by_request=target.named_by == "request",
+            opened=attempt.opened,
         )
         attempt.head_at = asyncio.get_running_loop().time()
         attempt.status = upstream.status
@@ -128,6 +129,7 @@ class Sender:
         if visit.route is Route.SPEECH:
             self._record.response_format = fields.get("response_format")
             self._record.stream = fields.get("stream_format") == "sse"
+            self._record.characters = len(fields["input"]) if "input" in fields else None
         return Asked(visit.route, visit.path, visit.query, fields, complete=True)
 
     async def _body(

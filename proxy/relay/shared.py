@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import GatewayError
@@ -18,8 +19,9 @@ RETRY_AFTER: Final = 1  # seconds that a refused client should wait: uploads end
 
 
 class Shared:
-    """Lives as long as the process. ``in_flight`` counts the requests under way; ``draining`` ends connections after
-    their answer, ``refusing`` refuses new requests.
+    """Lives as long as the process. ``in_flight`` counts the requests under way, ``in_flight_by_route`` and
+    ``upstream_in_flight`` (by provider) tell them apart; ``draining`` ends connections after their answer, ``refusing``
+    refuses new requests.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -28,6 +30,9 @@ class Shared:
         self.tokens = Tokens()
         self.upstreams = Upstreams(settings.timeouts)
         self.in_flight = 0
+        self.in_flight_by_route: Counter[str] = Counter()
+        self.upstream_in_flight: Counter[str] = Counter()
+        self.warned: set[tuple[str, str]] = set()  # models that the log has told of: no more than have a price
         self.draining = False
         self.refusing = False
 

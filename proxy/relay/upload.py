@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp.web import RequestPayloadError
 
-from proxy.audio.container import UNKNOWN, Container, accepts, sniff, unsupported_format
+from proxy.audio.container import UNKNOWN, accepts, unsupported_format
+from proxy.audio.duration import UNKNOWN_DURATION
 from proxy.errors import GatewayError
 from proxy.form.observer import FormObserver, check_complete
 from proxy.relay.patience import Phase, client_left
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from aiohttp import StreamReader
     from aiohttp.web import BaseRequest
 
+    from proxy.audio.container import Container
+    from proxy.audio.duration import Duration
+    from proxy.form.observer import FilePart
     from proxy.form.scanner import FormLimits
     from proxy.records.record import Record
     from proxy.relay.patience import Patience
@@ -138,6 +142,12 @@ class Upload:
             if chunk:
                 return chunk
 
+    @property
+    def duration(self) -> Duration:
+        """How long the audio is, as far as what has come shows it."""
+        file = self.form.file if self.form is not None else None
+        return UNKNOWN_DURATION if file is None else file.audio.duration
+
     def close(self) -> None:
         """Free what was kept."""
         self._spool.close()
@@ -178,8 +188,8 @@ class Upload:
             self._record.body_done = now
         if self.form is not None:
             self.form.feed(chunk)
-            if self.container is None and self.form.file_head_complete:
-                self._sniff(self.form)
+            if self.container is None and self.form.file is not None:
+                self._look(self.form.file)
         if self._keeping:
             try:
                 self._spool.append(chunk)
@@ -229,8 +239,6 @@ class Upload:
         if form is None:
             return
         form.finish()
-        if self.container is None:
-            self._sniff(form)
         check_complete(form, model_required=self.model_required)
 
     def narrow(self, *, limit: int, formats: frozenset[str] | None, model_required: bool) -> None:
@@ -246,12 +254,12 @@ class Upload:
         if self.length is not None and self.length > self.limit:
             raise too_large(self.limit)
 
-    def _sniff(self, form: FormObserver) -> None:
-        if form.file is None or not form.file.head:
-            return
-        self.container = sniff(form.file.head)
-        self._record.container = self.container.name
-        self._refuse_container(self.container)
+    def _look(self, file: FilePart) -> None:
+        """Take note of the container as soon as the file has shown it."""
+        self.container = file.audio.container
+        if self.container is not None:
+            self._record.container = self.container.name
+            self._refuse_container(self.container)
 
     def _refuse_container(self, container: Container) -> None:
         if self.formats is not None and container is not UNKNOWN and not accepts(container, self.formats):

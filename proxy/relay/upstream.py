@@ -15,10 +15,10 @@ from yarl import URL
 
 from proxy.access.hosts import reachable
 from proxy.errors import GatewayError
-from proxy.relay.internals import never_resend, use_upstream_protocol
+from proxy.relay.internals import Connector, never_resend, on_connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from aiohttp.client_reqrep import ClientResponse
     from multidict import CIMultiDict
@@ -80,10 +80,15 @@ class Upstreams:
         *,
         connect: float | None,
         named_by_request: bool,
+        opened: Callable[[float], None],
     ) -> ClientResponse:
-        """Send one attempt and return the reply, its head read. Raises GatewayError, with ``failure`` set."""
+        """Send one attempt and return the reply, its head read. Raises GatewayError, with ``failure`` set.
+
+        ``opened`` is told how many seconds it took to open a connection, if none was open.
+        """
         target = URL(url, encoded=True)
         session = self._guard(target.raw_host or "") if named_by_request else self._trusted
+        on_connect.set(opened)
         timeout = aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=None)
         try:
             return await session.request(
@@ -140,13 +145,12 @@ def _session(keepalive: float | None, guarded_host: str | None) -> aiohttp.Clien
             raise OSError(_FORBIDDEN)
         return socket.socket(family, kind, protocol)
 
-    connector = aiohttp.TCPConnector(
+    connector = Connector(
         limit=0,  # requests are bounded at the door; a bound here would be a second queue
         keepalive_timeout=_FOR_EVER if keepalive is None else keepalive or None,
         force_close=keepalive == 0,
         socket_factory=guarded if guarded_host is not None else None,
     )
-    use_upstream_protocol(connector)
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

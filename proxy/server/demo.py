@@ -89,11 +89,12 @@ async def _show(gateway: str, recorded: asyncio.Queue[dict[str, Any]]) -> None:
         if reply.status != 200:
             raise CannotStartError(f"the engine answered {reply.status}: {answer['error']['message']}")
     took = (time.perf_counter() - began) * 1000
-    overhead = (await recorded.get())["timing_ms"]["overhead"]
+    record = await recorded.get()
+    audio, overhead = record["audio"], record["timing_ms"]["overhead"]
     print(f"sample      {sample.name}, {sample.stat().st_size:,} bytes")
     print(f"transcript  {answer['text']}")
-    print(f"duration    {answer['duration']:.2f} s of audio")
-    print("cost        $0 (the engine is local)")
+    print(f"duration    {audio['seconds']:.2f} s of audio, measured on its way")
+    print(f"cost        ${record['cost_usd']} (the engine is local)")
     print(f"latency     {took:.0f} ms, of which the gateway {overhead:.1f} ms", flush=True)
 
 
@@ -138,7 +139,15 @@ async def _start_engine(stack: AsyncExitStack) -> str:
 
 def _settings(engine: str) -> dict[str, Any]:
     return {
-        "providers": [{"slug": "local-engine", "dialect": "openai", "base_url": f"{engine}/v1", "auth": "none"}],
+        "providers": [
+            {
+                "slug": "local-engine",
+                "dialect": "openai",
+                "base_url": f"{engine}/v1",
+                "auth": "none",
+                "prices": {"*": {"usd_per_second": 0}},
+            }
+        ],
         "configs": [{"slug": "demo", "config": {"provider": "local-engine"}}],
         "default_config": "demo",
         "records": {"stdout": False},  # a demo's stdout is for people

@@ -46,7 +46,7 @@ def report(chunks: list[bytes], boundary: bytes = BOUNDARY, limits: FormLimits |
         "file": file and (file.filename, file.content_type, file.index),
     }
     if file is not None and file.complete:
-        said |= {"size": file.size, "head": file.head}
+        said |= {"size": file.audio.size, "container": file.audio.container}
     return said
 
 
@@ -66,7 +66,7 @@ def test_fields_come_in_order_with_all_their_values() -> None:
         ("", ["x"]),
     ]
     assert said["file"] == ("a.wav", "audio/wav", 3)
-    assert (said["size"], said["head"]) == (len(FILE.payload), FILE.payload)
+    assert (said["size"], said["container"]) == (len(FILE.payload), sniff(FILE.payload))
     assert said["ended"] is True
 
 
@@ -90,8 +90,7 @@ def test_a_field_is_known_when_it_has_ended_and_the_file_as_it_passes() -> None:
 def test_a_part_named_file_is_the_audio_even_without_a_file_name() -> None:
     observer = observed(form(Part("file", b"https://example.org/a.wav"), MODEL))
     assert observer.file is not None
-    assert (observer.file.filename, observer.file.size) == (None, 25)
-    assert observer.file.head == b"https://example.org/a.wav"
+    assert (observer.file.filename, observer.file.audio.size) == (None, 25)
     assert "file" not in observer.fields
 
 
@@ -107,28 +106,28 @@ def test_a_value_that_is_not_utf_8_is_read_as_latin_1() -> None:
     assert observed(form(Part("prompt", b"gr\xf6\xdfe"), FILE)).first("prompt") == "größe"
 
 
-@pytest.mark.parametrize("size", [0, 1, NEEDED - 1, NEEDED, NEEDED + 1, 1000])
-def test_the_head_is_complete_with_enough_bytes_or_with_the_part(size: int) -> None:
-    payload = (bytes(range(256)) * 4)[:size]
-    body = form(Part("file", payload, "a.wav"), MODEL)
+@pytest.mark.parametrize("size", [1, NEEDED - 1, NEEDED, NEEDED + 1, 1000])
+def test_the_container_is_known_with_enough_bytes_or_with_the_part(size: int) -> None:
+    payload = (b"fLaC" + bytes(range(256)) * 4)[:size]
+    body = form(Part("file", payload, "a.flac"), MODEL)
     begins = body.index(b"\r\n\r\n") + 4
     known_at = begins + (NEEDED if size >= NEEDED else size + len(b"\r\n--" + BOUNDARY))
     observer = FormObserver(BOUNDARY)
     for at, byte in enumerate(body, start=1):
         observer.feed(bytes([byte]))
-        assert observer.file_head_complete == (at >= known_at)
+        assert (observer.file is not None and observer.file.audio.container is not None) == (at >= known_at)
     assert observer.file is not None
-    assert observer.file.head == payload[:NEEDED]
+    assert observer.file.audio.container is sniff(payload)
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.name)
-def test_a_real_file_keeps_its_size_and_its_head(path: Path) -> None:
+def test_a_real_file_shows_its_size_and_its_container(path: Path) -> None:
     data = path.read_bytes()
     body = form(Part("file", data, path.name), MODEL)
+    assert sniff(data).known
     for chunks in random_cuts(body, 5):
         said = report(chunks)
-        assert (said["size"], said["head"], said["ended"]) == (len(data), data[:NEEDED], True)
-        assert sniff(said["head"]).known
+        assert (said["size"], said["container"], said["ended"]) == (len(data), sniff(data), True)
 
 
 @pytest.mark.parametrize("name", ["file", "model"])
@@ -229,11 +228,8 @@ def test_the_report_of_any_form_is_the_forms_content(drawn: tuple[bytes, list[Pa
         assert said["error"] is None
         assert sum(len(values) for _, values in said["fields"]) == len(parts) - 1
         (file,) = (part for part in parts if part.name == "file")
-        assert (said["size"], said["head"], said["file"][2]) == (
-            len(file.payload),
-            file.payload[:NEEDED],
-            names.index("file"),
-        )
+        assert (said["size"], said["file"][2]) == (len(file.payload), names.index("file"))
+        assert said["container"] == (sniff(file.payload) if file.payload else None)
 
 
 @given(st.binary(max_size=300), st.integers())

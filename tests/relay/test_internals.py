@@ -12,12 +12,13 @@ from aiohttp import http_parser, web
 from aiohttp.client_proto import ResponseHandler
 
 from proxy.relay.internals import (
+    Connector,
     Protocol,
     Reply,
     UpstreamProtocol,
     never_resend,
+    on_connect,
     require_c_parser,
-    use_upstream_protocol,
 )
 
 
@@ -40,14 +41,31 @@ def test_a_session_asks_this_flag_before_it_resends() -> None:
 
 
 async def test_a_connector_makes_its_connections_by_its_factory() -> None:
-    connector = aiohttp.TCPConnector()
-    made = connector._factory()
-    assert type(made) is ResponseHandler
-    use_upstream_protocol(connector)
-    assert type(connector._factory()) is UpstreamProtocol
-    assert made.transport is None
+    plain, ours = aiohttp.TCPConnector(), Connector()
+    assert type(plain._factory()) is ResponseHandler
+    assert type(ours._factory()) is UpstreamProtocol
     assert "self._factory" in inspect.getsource(aiohttp.TCPConnector)
-    await connector.close()
+    await plain.close()
+    await ours.close()
+
+
+async def test_a_connector_tells_how_long_opening_a_connection_took_and_nothing_of_a_reused_one() -> None:
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        return web.Response(text="here")
+
+    told: list[float] = []
+    server = web.ServerRunner(web.Server(answer))
+    await server.setup()
+    site = web.TCPSite(server, "127.0.0.1", 0)
+    await site.start()
+    on_connect.set(told.append)
+    async with aiohttp.ClientSession(connector=Connector()) as session:
+        for _ in range(3):
+            async with session.get(f"http://127.0.0.1:{server.addresses[0][1]}") as reply:
+                assert await reply.text() == "here"
+    await server.cleanup()
+    (seconds,) = told
+    assert seconds > 0
 
 
 def test_a_reply_sends_its_head_by_itself_unless_told_otherwise() -> None:

@@ -1,0 +1,45 @@
+"""The gateway without metering, to see what metering costs: ``python -m benchmarks.unmetered serve -c FILE``.
+
+No duration is measured, no usage read, no price looked up, no metric counted. There is no such setting: what it would
+save is too little to be worth records that do not know what a request cost.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from proxy import cli
+from proxy.audio import meter
+from proxy.audio.duration import Unmeasured
+from proxy.records.metrics import Metrics
+from proxy.relay.bill import Bill
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def _nothing(*_arguments: Any, **_options: Any) -> None:
+    return None
+
+
+def _no_headers(*_arguments: Any) -> Mapping[str, str]:
+    return {}
+
+
+def _unmeasured(_container: object) -> Unmeasured:
+    return Unmeasured()
+
+
+WITHOUT = (
+    (meter, "probe_for", _unmeasured),
+    (Bill, "whole", _no_headers),
+    (Bill, "open", _nothing),
+    (Bill, "close", _nothing),
+    (Metrics, "observe", _nothing),
+)
+
+if __name__ == "__main__":
+    for owner, name, nothing in WITHOUT:
+        setattr(owner, name, nothing)
+    sys.exit(cli.main())

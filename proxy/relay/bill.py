@@ -1,0 +1,164 @@
+"""What an answered request comes to: the seconds of its audio, what its provider counted, and what that costs.
+
+Beside the reply a :class:`Bill` reads the provider's own count; it never alters, delays or breaks the reply.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from proxy.metering.cost import cost_of
+from proxy.metering.observer import observer_for, usage_in
+from proxy.metering.prices import Mode, shut_down
+from proxy.metering.usage import Usage
+from proxy.providers.base import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from proxy.metering.book import PriceBook
+    from proxy.metering.observer import ReplyObserver
+    from proxy.metering.prices import Price
+    from proxy.records.record import Record
+    from proxy.relay.upload import Upload
+
+_log = logging.getLogger("audiogate")
+
+_MODES: Final[dict[Route, Mode]] = {
+    Route.TRANSCRIPTIONS: "transcription",
+    Route.TRANSLATIONS: "translation",
+    Route.SPEECH: "speech",
+}
+_LONGEST: Final = 1e9  # seconds that a client may say its audio has: thirty years, and no float is lost below
+_LONGEST_NAME: Final = 255  # characters of a file name in a record: what file systems allow
+
+
+class Bill:
+    """The bill of one request that is being answered. ``deployment`` is Azure's word for a model, if it has one.
+
+    ``claimed`` is ``x-portkey-audio-file-duration`` as it came: the client's word, for want of any other.
+    ``warned`` remembers which models past their shutdown the log has told of.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        upload: Upload,
+        route: Route,
+        prices: PriceBook,
+        warned: set[tuple[str, str]],
+        *,
+        deployment: str | None,
+        claimed: str | None,
+    ) -> None:
+        self._record = record
+        self._upload = upload
+        self._mode = _MODES.get(route)
+        self._prices = prices
+        self._warned = warned
+        self._deployment = deployment
+        self._claimed = claimed
+        self._observer: ReplyObserver | None = None
+
+    def whole(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+        """Settle by a reply that is here whole; return the headers that tell the client what it comes to."""
+        usage = usage_in(body, headers.get("Content-Type", ""), headers.get("Content-Encoding")) if self._mode else None
+        self.settle(usage)
+        record, told = self._record, {}
+        if record.cost_usd is not None:
+            told["x-audiogate-cost-usd"] = record.cost_usd
+        if record.audio_seconds is not None:
+            told["x-audiogate-audio-seconds"] = f"{record.audio_seconds:.3f}".rstrip("0").rstrip(".")
+        return told
+
+    def open(self, headers: Mapping[str, str]) -> bool:
+        """Begin to read beside a reply that streams; return whether there is anything to read in it."""
+        if self._mode is not None:
+            self._observer = observer_for(headers.get("Content-Type", ""), headers.get("Content-Encoding"))
+        return self._observer is not None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the reply's next bytes."""
+        if self._observer is not None:
+            try:
+                self._observer.feed(chunk)
+            except Exception:  # noqa: BLE001  (an observer never breaks the stream)
+                _log.exception("the usage of a reply could not be read")
+                self._observer = None
+
+    def close(self) -> None:
+        """Settle by what has been read of a reply that streamed, or was cut."""
+        self.settle(self._observer.finish() if self._observer is not None else None)
+
+    def settle(self, usage: Usage | None) -> None:
+        """Write into the record what the request used and what it costs."""
+        record = self._record
+        note_upload(record, self._upload)
+        if self._mode is None:
+            return
+        if record.audio_seconds is None and (seconds := self._reported(usage)) is not None:
+            record.audio_seconds, record.seconds_source = seconds, "reported"
+        if record.characters is not None:
+            usage = replace(usage or Usage(), characters=record.characters)
+        record.usage = usage.document() if usage is not None else None
+        cost = cost_of(self._price(self._mode), usage, record.audio_seconds)
+        record.cost_usd, record.cost_basis = cost.text, cost.basis
+
+    def _reported(self, usage: Usage | None) -> float | None:
+        """Return the seconds that the provider names, else those that the client does."""
+        if usage is not None and usage.seconds is not None:
+            return float(usage.seconds)
+        try:
+            seconds = float(self._claimed or "") / 1000
+        except ValueError:
+            return None
+        return round(seconds, 3) if math.isfinite(seconds) and 0 < seconds < _LONGEST else None
+
+    def _price(self, mode: Mode) -> Price | None:
+        """Return the price by the model's name, else by its deployment's, which is often the same word."""
+        provider, found = self._record.provider or "", None
+        for model in (self._record.model_used, self._deployment):
+            found = self._prices.lookup(provider, model, mode)
+            if found is not None and found.is_known:
+                self._warn(provider, found)
+                return found
+        return found
+
+    def _warn(self, provider: str, price: Price) -> None:
+        if price.shutdown_date is None or (provider, price.model) in self._warned:
+            return
+        if shut_down(price, datetime.now(UTC).date()):
+            self._warned.add((provider, price.model))
+            _log.warning(
+                "%s announced the end of %s for %s: move to another model", provider, price.model, price.shutdown_date
+            )
+
+
+def note_upload(record: Record, upload: Upload) -> None:
+    """Write what the upload has told by now into the record."""
+    form = upload.form
+    if form is None:
+        return
+    first = form.first
+    record.model_requested = record.model_requested or first("model")
+    record.model_used = record.model_used or record.model_requested
+    record.response_format = first("response_format")
+    record.language = first("language")
+    record.stream = (first("stream") or "").lower() == "true"
+    for attempt in record.attempts:
+        attempt.model = attempt.model or record.model_used
+    if form.file is None:
+        return
+    record.filename = (form.file.filename or "")[:_LONGEST_NAME] or None
+    record.audio_bytes = form.file.audio.size
+    duration = form.file.audio.duration
+    record.ended_early = duration.ended_early
+    if duration.seconds is not None:
+        record.audio_seconds, record.seconds_source = round(duration.seconds, 3), duration.source
+    if (fault := form.file.audio.fault) is not None:
+        form.file.audio.fault = None
+        _log.error("the duration of a file could not be read", exc_info=fault)
