@@ -15,7 +15,7 @@ from tests.flow.conftest import base_settings
 from tests.flow.forms import field, file, form
 from tests.flow.gateway import Gateway
 from tests.flow.scripts import READ_ALL, chunk, chunked_head, event, head, reply, send
-from tests.flow.stage import TRANSLATIONS, Stage
+from tests.flow.stage import TRANSCRIPTIONS, TRANSLATIONS, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +121,7 @@ def test_a_file_costs_the_same_in_every_format_and_the_record_tells_how_long_it_
 ) -> None:
     metered.script(READ_ALL, send(said_as(kind, name, usage=usage)))
     body = upload(name, "whisper-1", None if kind == "translation" else kind)
-    got = metered.post(body, **({"target": TRANSLATIONS} if kind == "translation" else {}))
+    got = metered.post(body, target=TRANSLATIONS if kind == "translation" else TRANSCRIPTIONS)
     assert got.status == 200
     assert sent_audio(metered) == (VECTORS / name).read_bytes()
     record = metered.record()
