@@ -71,6 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_argument("--key-file", type=Path, help="file with the API key; or set AUDIOGATE_API_KEY")
     transcribe.set_defaults(command=_transcribe)
 
+    prices = commands.add_parser("prices", help="show the prices in force")
+    _priced(prices, None)
+    what = prices.add_subparsers(metavar="list | show MODEL", help="default: list")
+    _priced(what.add_parser("list", help="every price"), argparse.SUPPRESS)
+    show = what.add_parser("show", help="what a model costs, with an example")
+    show.add_argument("model", metavar="MODEL")
+    _priced(show, argparse.SUPPRESS)
+    prices.set_defaults(command=_prices, model=None)
+
     health = commands.add_parser("healthcheck", help="exit 0 when the gateway on this machine is ready")
     health.add_argument("--ops-listen", metavar="HOST:PORT", help="default: as the settings say")
     health.set_defaults(command=_healthcheck)
@@ -80,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
 def _listeners(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", metavar="HOST:PORT", help="the gateway's address")
     parser.add_argument("--ops-listen", metavar="HOST:PORT", help="the ops listener's address")
+
+
+def _priced(parser: argparse.ArgumentParser, default: Any) -> None:
+    """Add the flags of the prices; those after a subcommand say nothing unless given."""
+    parser.add_argument("-c", "--config", metavar="FILE", default=default, help="settings file (YAML or JSON)")
+    parser.add_argument("--provider", metavar="SLUG", default=default, help="this provider's only")
+    parser.add_argument("--json", action="store_true", default=default, help="as JSON")
 
 
 def _flags(given: argparse.Namespace) -> dict[str, Any]:
@@ -200,6 +216,25 @@ def _transcribe(given: argparse.Namespace) -> int:
             stderr=sys.stderr,
         )
     )
+
+
+def _prices(given: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from proxy.server.prices import NotFoundError, report
+    from proxy.server.reload import Source
+    from proxy.settings import SettingsError
+
+    try:
+        _, house = Source(given.config, os.environ, {}).load()
+    except SettingsError as error:
+        return _report(given.config or os.environ.get("AUDIOGATE_CONFIG") or "settings", error)
+    today = datetime.now(UTC).date()
+    try:
+        print(report(house, model=given.model, provider=given.provider, today=today, as_json=bool(given.json)))
+    except NotFoundError as problem:
+        return _say(str(problem), WRONG)
+    return FINE
 
 
 def _healthcheck(given: argparse.Namespace) -> int:

@@ -21,7 +21,8 @@ from tests.rules.sources import ROOT
 
 SECTIONS = set(Settings.model_fields)
 KEYS = {path.replace("[]", "") for path in paths()}
-FREE = re.compile(r"^(?:configs\.config|auth\.keys\.metadata|virtual_keys\.deployments|providers\.prices)\.")  # the user's own words
+# Below these, keys are the user's own words.
+FREE = re.compile(r"^(?:configs\.config|auth\.keys\.metadata|virtual_keys\.deployments|providers\.prices)\.")
 NOT_SETTINGS = {"AUDIOGATE_CONFIG", "AUDIOGATE_API_KEY"}
 SUFFIXES = ("_bucket", "_count", "_sum", "_created")
 
