@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.metering.prices import ANY_MODEL, Mode, Price, built_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _REMEMBERED: Final = 1024  # (provider, model, mode) looked up: clients choose the models, so there is no end of them
 _LONGEST: Final = 200  # characters of a model's name: a longer one is no model, and is not worth remembering
@@ -93,9 +93,9 @@ class _Layer:
         return None
 
 
-def _with_shutdown(price: Price, below: Iterable[_Layer]) -> Price:
+def _with_shutdown(price: Price, below: Collection[_Layer]) -> Price:
     """Return an operator's price with the shutdown date that the layers below know: a new price is no new life."""
-    if price.shutdown_date is not None or price.model == ANY_MODEL:
+    if not below or price.shutdown_date is not None or price.model == ANY_MODEL:
         return price
     names = tuple(_names(price.model))
     known = (
@@ -104,7 +104,8 @@ def _with_shutdown(price: Price, below: Iterable[_Layer]) -> Price:
         for mode in ((price.mode,) if price.mode is not None else tuple(_FALLBACK))
         if (found := layer.find(price.provider, names, mode)) and found.shutdown_date is not None
     )
-    return replace(price, shutdown_date=next(known, None))
+    shutdown = next(known, None)
+    return price if shutdown is None else replace(price, shutdown_date=shutdown)
 
 
 def _names(model: str) -> Iterator[str]:
