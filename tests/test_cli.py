@@ -45,6 +45,7 @@ def taken() -> Iterator[str]:
 
 
 BAD_SHAPE = {"workers": 0, "listn": "127.0.0.1:1", "virtual_keys": [{"slug": "a"}], "timeouts": {"connect": "soon"}}
+BAD_PRICES = "{openai: {whisper-1: {usd_per_minut: 1}}, opnai: {m: {usd_per_hour: 1}}}"
 BAD_NAMES = {
     "default_config": "lost",
     "virtual_keys": [{"slug": "a", "provider": "lost"}],
@@ -58,6 +59,8 @@ def test_every_command_ends_with_its_code_and_one_line_an_error(tmp_path: Path, 
     (tmp_path / "shape.yaml").write_text(json.dumps(BAD_SHAPE))
     (tmp_path / "names.yaml").write_text(json.dumps(BAD_NAMES))
     (tmp_path / "broken.yaml").write_text("a: [1\n")
+    (tmp_path / "prices.yaml").write_text("prices: own.yaml\n")
+    (tmp_path / "own.yaml").write_text(BAD_PRICES)
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     free, ops = "127.0.0.1:0", "--ops-listen=127.0.0.1:0"
     table: list[tuple[list[str], int, list[str]]] = [
@@ -77,6 +80,15 @@ def test_every_command_ends_with_its_code_and_one_line_an_error(tmp_path: Path, 
         ),
         (["check", "broken.yaml"], 1, ["broken.yaml: is not valid YAML at line "]),
         (["check", "absent.yaml"], 1, ["absent.yaml: "]),
+        (
+            ["check", "prices.yaml"],
+            1,
+            ["prices.yaml: prices: own.yaml: openai.whisper-1.usd_per_minut: unknown key; did you mean ",
+             "prices.yaml: prices: own.yaml: openai.whisper-1: needs a price, like "],
+        ),
+        (["prices", "list", "-c", "absent.yaml"], 1, ["absent.yaml: "]),
+        (["prices", "show", "whsper-1"], 1, ["audiogate: there is no price for a model 'whsper-1'; did you mean "]),
+        (["prices", "--provider", "opnai"], 1, ["audiogate: there is no provider 'opnai'; did you mean 'openai'?"]),
         (["serve", "-c", "names.yaml"], 1, ["names.yaml: "] * 3),
         (["serve", "--listen", "nowhere"], 1, ["settings: listen: "]),
         (["serve", "--listen", taken, ops], 3, [f"audiogate: cannot listen on {taken}: address already in use"]),
@@ -123,6 +135,9 @@ def test_every_command_ends_with_its_code_and_one_line_an_error(tmp_path: Path, 
         ["transcribe"],
         ["transcribe", "a.wav", "--url"],
         ["schema", "extra"],
+        ["prices", "show"],
+        ["prices", "list", "whisper-1"],
+        ["prices", "--wrong"],
         ["healthcheck", "--wrong"],
         ["demo", "--twice"],
         ["engine", "--port", "1"],
@@ -154,6 +169,29 @@ def test_the_schema_is_json_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert {"listen", "virtual_keys", "configs", "limits"} <= set(schema["properties"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["prices", "--provider", "own"],
+        ["prices", "list", "--provider", "own"],
+        ["prices", "--provider", "groq", "list", "--provider", "own"],
+        ["prices", "show", "anything", "--provider", "own"],
+        ["prices", "--provider", "own", "--json", "show", "anything"],
+    ],
+)
+def test_prices_are_shown_by_provider_wherever_the_flag_stands(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "settings.yaml").write_text("providers: [{slug: own, prices: {'*': {usd_per_second: 0}}}]")
+    monkeypatch.setenv("AUDIOGATE_CONFIG", str(tmp_path / "settings.yaml"))
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "own" in shown.out
+    assert "groq" not in shown.out
+    assert ("--json" in arguments) == shown.out.startswith("[")
 
 
 def test_whoever_stops_reading_the_schema_has_seen_enough(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from multidict import CIMultiDict
 
 from proxy.access.hosts import CustomHosts
+from proxy.metering.cost import cost_of
 from proxy.routing.document import Leaf
 from proxy.routing.target import AzureOptions
 from proxy.server.assemble import assemble
@@ -153,3 +154,29 @@ def test_requests_may_name_loopback_only_while_the_gateway_listens_there(
     assembled: Any, listen: str, loopback: bool
 ) -> None:
     assert assembled(listen=listen)[0].directory.hosts.loopback is loopback
+
+
+def test_prices_of_the_settings_beat_those_of_the_file_and_both_the_table(assembled: Any, tmp_path: Path) -> None:
+    file = {
+        "own": {"a": {"usd_per_minute": 1}, "b": {"usd_per_minute": 2}},
+        "groq": {"whisper-large-v3": {"usd_per_hour": 3, "minimum_seconds": 10}},
+    }
+    (tmp_path / "prices.json").write_text(json.dumps(file))
+    house, mistakes = assembled(
+        prices="prices.json", providers=[{"slug": "own", "prices": {"a": {"usd_per_second": 0}}}, {"slug": "vllm"}]
+    )
+    assert mistakes == []
+    asked = [("own", "a"), ("own", "b"), ("groq", "whisper-large-v3"), ("groq", "whisper-large-v3-turbo")]
+    paid = [house.prices.lookup(provider, model, "transcription") for provider, model in asked]
+    assert [price.origin for price in paid] == ["settings", "file", "file", "built-in"]
+    assert [cost_of(price, None, 60).text for price in paid] == ["0", "2", "0.05", "0.000666666667"]
+    assert paid[1].source == "prices.json"
+    assert house.prices.lookup("vllm", "a", "transcription") is None
+
+
+def test_prices_for_a_provider_that_nobody_knows_are_a_mistake(assembled: Any, tmp_path: Path) -> None:
+    (tmp_path / "prices.yaml").write_text(
+        "{openia: {m: {usd_per_hour: 1}}, deepgram: {nova-9: {usd_per_hour: 1}}, own: {m: {usd_per_hour: 1}}}"
+    )
+    _, mistakes = assembled(prices="prices.yaml", providers=[{"slug": "own", "base_url": "http://127.0.0.1:9/v1"}])
+    assert mistakes == ["prices: prices.yaml: there is no provider 'openia'; did you mean 'openai'?"]
