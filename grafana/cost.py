@@ -136,8 +136,9 @@ def _models() -> list[Panel]:
             interval=DAY,
         ),
         lines(
-            "Cost per day by what it was worked out from",
-            "Reported by the provider, or worked out from tokens, seconds or characters.",
+            "Cost per day by basis",
+            "US dollars in the 24 hours before: reported by the provider, or worked out from tokens, seconds or"
+            " characters.",
             [Query(increase("audiogate_cost_usd_total", MODEL, "basis", over=DAY), "{{basis}}")],
             "currencyUSD",
             w=12,

@@ -117,7 +117,12 @@ def _overview() -> list[Panel]:
             "s",
             steps=(("green", None), ("yellow", 0.01), ("red", SLOW)),
         ),
-        stat("In flight", "Requests under way.", Query(f"sum(audiogate_requests_in_flight{{{ROUTE}}})"), "short"),
+        stat(
+            "In flight",
+            "Requests under way on all instances together.",
+            Query(f"sum(audiogate_requests_in_flight{{{ROUTE}}})"),
+            "short",
+        ),
         stat(
             "Audio",
             "Length of the audio processed in the chosen time range.",
