@@ -58,8 +58,8 @@ async def _demo(once: bool, flags: dict[str, Any]) -> None:
         recorded: asyncio.Queue[dict[str, Any]] = asyncio.Queue()  # of one: the demo sends one request
         process.watch(recorded.put_nowait)
         process.stop.listen()
-        state = State(lambda: [process.document()])
-        ops = Ops(state)
+        state = State()
+        ops = Ops(state, process.exposition())
         stack.push_async_callback(ops.close)
         gateway = "http://" + await process.listen(loaded.settings.listen, shared=False)
         ops_url = "http://" + await listen_ops(ops, loaded.settings.ops.listen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
@@ -10,17 +10,17 @@ from aiohttp import web
 from proxy.server.gateway import bound
 
 if TYPE_CHECKING:
+    from proxy.records.exposition import Exposition
     from proxy.server.state import State
     from proxy.settings import Address
 
-_METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
-
 
 class Ops:
-    """A listening ops server that shows ``state``."""
+    """A listening ops server that shows ``state`` and ``exposition``."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, exposition: Exposition) -> None:
         self._state = state
+        self._exposition = exposition
         app = web.Application()
         app.router.add_get("/livez", self._live)
         app.router.add_get("/healthz", self._live)
@@ -46,8 +46,9 @@ class Ops:
         state = self._state
         return _json({"status": state.readiness}, 200 if state.ready else 503)
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._state.metrics(), headers={"Content-Type": _METRICS})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        kind, body = await self._exposition.answer(",".join(request.headers.getall("Accept", ())))
+        return web.Response(body=body, headers={"Content-Type": kind, "Vary": "Accept", "Cache-Control": "no-store"})
 
     async def _nothing(self, _request: web.Request) -> web.Response:
         message = "There is nothing here: /livez, /readyz and /metrics are. The API for audio is on the gateway."

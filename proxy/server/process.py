@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import platform
 import signal
 import sys
+import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from proxy.records.lines import Lines
-from proxy.records.metrics import Counts
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from proxy import __version__
+from proxy.records.exposition import Exposition
+from proxy.records.levels import Levels, Now
+from proxy.records.meters import Meters
+from proxy.records.metrics import Metrics
+from proxy.records.names import names_in
+from proxy.records.sinks import Sink, SinkLevels, TimedLines
 from proxy.relay.internals import require_c_parser
 from proxy.relay.relay import Relay
 from proxy.server.drain import Stop, drain
 from proxy.server.gateway import Listener
+from proxy.server.lag import watch_lag
 from proxy.server.ops import Ops
 from proxy.server.reload import Reloader, Source
 from proxy.server.state import State
@@ -33,40 +44,76 @@ class CannotStartError(Exception):
 
 
 class Process:
-    """Everything one process needs to serve requests, without a listener for ops."""
+    """Everything one process needs to serve requests, without a listener for ops.
 
-    def __init__(self, source: Source, loaded: Loaded, house: House) -> None:
+    A ``worker`` shows what is going on at every beat of its pulse, for a supervisor that reads it elsewhere, and hands
+    its lines to that supervisor, who counts what becomes of them.
+    """
+
+    def __init__(self, source: Source, loaded: Loaded, house: House, *, worker: bool = False) -> None:
         require_c_parser()
-        records = loaded.settings.records
+        records, metrics = loaded.settings.records, loaded.settings.metrics
         self.stop = Stop()
-        self.counts = Counts()
-        self.lines = Lines(_STDOUT, records.queue) if records.stdout else None
+        self.meters = Meters(CollectorRegistry(), key_label=metrics.key_label)
+        self._worker = worker
+        self._rejected: Counter[str] = Counter()
+        self._metrics = Metrics(self.meters, models=metrics.models)
+        sinks = SinkLevels(self.meters, ["stdout"])
+        self._levels = Levels(self.meters, self._metrics, sinks, breaker=breaker_state)
+        self._lag = self.meters.histograms("event_loop_lag_seconds")[()]
+        flushed = sinks.flushed("stdout") if not worker else _nobody_asks
+        self.lines = TimedLines(_STDOUT, records.queue, flushed) if records.stdout else None
         self.relay = Relay(house, self._take)
-        self.reloader = Reloader(source, loaded, self.relay.adopt)
-        self.listener = Listener(self.relay, self.counts.rejected)
+        self.reloader = Reloader(source, loaded, self._adopt)
+        self.listener = Listener(self.relay, self._rejected)
         self._watchers: list[Callable[[dict[str, Any]], None]] = []
+        self._note_house(house)
+        self.show()
 
     def watch(self, watcher: Callable[[dict[str, Any]], None]) -> None:
         """Show every closed record to ``watcher``, which must not wait."""
         self._watchers.append(watcher)
 
     def _take(self, record: dict[str, Any]) -> None:
-        self.counts.add(record)
         if self.lines is not None:
             self.lines.put(record)
         for watcher in self._watchers:
             watcher(record)
+        self._metrics.observe(record)
 
-    def document(self) -> dict[str, Any]:
-        """Return this process' counts."""
-        lines = self.lines
-        return self.counts.document(
-            in_flight=self.relay.shared.in_flight,
-            written=lines.written if lines is not None else 0,
-            dropped=lines.dropped if lines is not None else 0,
-            reloaded=self.reloader.succeeded,
-            spooled=self.relay.shared.budget.used,
+    def _adopt(self, house: House) -> None:
+        self.relay.adopt(house)
+        self._note_house(house)
+
+    def _note_house(self, house: House) -> None:
+        self._loaded_at = time.time()
+        names = names_in(house.settings, house.providers.keys())
+        self._metrics.admit(names)
+        self._levels.admit(names.providers)
+
+    def show(self) -> None:
+        """Bring the gauges, and the counts that others keep, up to this moment."""
+        shared, lines = self.relay.shared, self.lines
+        sink = lines.sink if lines is not None else Sink(0, 0, 0)
+        self._levels.take(
+            Now(
+                requests=shared.in_flight_by_route,
+                attempts=shared.upstream_in_flight,
+                replay_bytes=shared.budget.used,
+                draining=shared.draining,
+                reloaded=self.reloader.succeeded,
+                loaded_at=self._loaded_at,
+                rejected=self._rejected,
+                sinks={"stdout": Sink(0, sink.dropped, sink.waiting) if self._worker else sink},
+            )
         )
+
+    def exposition(self) -> Exposition:
+        """Return the metrics of this process as the only one."""
+        self.meters.gauges("workers")[()].set(1)
+        show_build(self.meters)
+        show_standard(self.meters.registry)
+        return Exposition(self.meters.registry, self.show)
 
     async def listen(self, address: Address, *, shared: bool) -> str:
         """Open the gateway's listener; raises :class:`CannotStartError`."""
@@ -80,9 +127,11 @@ class Process:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reloader.reload)
         settle()
         watching = asyncio.create_task(self.reloader.watch())
+        pulse = asyncio.create_task(watch_lag(self._lag.observe, self.show if self._worker else None))
         await self.stop.asked.wait()
         watching.cancel()
         await drain(self.relay, self.stop, self.relay.house.settings.drain)
+        pulse.cancel()
 
     async def close(self) -> None:
         """Close listener, upstreams and, last, the records' queue."""
@@ -90,6 +139,27 @@ class Process:
         await self.relay.close()
         if self.lines is not None:
             await asyncio.to_thread(self.lines.stop)
+        self.show()
+
+
+def _nobody_asks(_seconds: float) -> None:
+    """A worker's lines go into a pipe: only the time that their sink takes is of interest."""
+
+
+def breaker_state(_provider: str) -> int:
+    """Return the state of a provider's circuit breaker: closed, as all are while there is none to open."""
+    return 0
+
+
+def show_build(meters: Meters) -> None:
+    """Show the versions of the gateway and of Python."""
+    meters.gauges("build_info")[__version__, platform.python_version()].set(1)
+
+
+def show_standard(registry: CollectorRegistry) -> None:
+    """Add prometheus_client's metrics of this process and its interpreter to what ``registry`` shows."""
+    for collector in (ProcessCollector, GCCollector, PlatformCollector):
+        collector(registry=registry)
 
 
 async def serve_alone(source: Source, loaded: Loaded, house: House) -> None:
@@ -98,8 +168,8 @@ async def serve_alone(source: Source, loaded: Loaded, house: House) -> None:
         process = Process(source, loaded, house)
         stack.push_async_callback(process.close)
         process.stop.listen()
-        state = State(lambda: [process.document()])
-        ops = Ops(state)
+        state = State()
+        ops = Ops(state, process.exposition())
         stack.push_async_callback(ops.close)
         settings = loaded.settings
         where = await process.listen(settings.listen, shared=False)

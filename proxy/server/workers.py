@@ -3,6 +3,7 @@
 The kernel spreads connections over the workers' sockets (SO_REUSEPORT). The supervisor first binds the port for itself
 alone: with SO_REUSEPORT a second gateway would start without a word and take half of the connections.
 A worker writes its records into a pipe; the supervisor writes them out, whole line by whole line, through one queue.
+It keeps its counts in files that the supervisor reads for every scrape, and that its successor goes on with.
 """
 
 from __future__ import annotations
@@ -16,25 +17,38 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from prometheus_client import CollectorRegistry
 
-from proxy.records.lines import Lines
+from proxy.records.exposition import Exposition
+from proxy.records.meters import Meters
+from proxy.records.sinks import SinkLevels, TimedLines
+from proxy.records.workers import Merged, directory, ended, sharing
 from proxy.server.drain import Stop
 from proxy.server.logs import log
 from proxy.server.ops import Ops
-from proxy.server.process import CannotStartError, Process, announce, cannot_listen, listen_ops
+from proxy.server.process import (
+    CannotStartError,
+    Process,
+    announce,
+    cannot_listen,
+    listen_ops,
+    show_build,
+    show_standard,
+)
 from proxy.server.state import State
 from proxy.settings import Address
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process as Child
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from proxy.records.lines import Lines
     from proxy.server.logs import LogFormat
     from proxy.server.reload import Source
-    from proxy.settings import Loaded
+    from proxy.settings import Loaded, Settings
 
-_LONGEST_LINE: Final = 1_048_576  # bytes of one record or report: a record is bounded by its headers
-_REPORT_EVERY: Final = 0.5  # seconds: well under any scrape interval
+_LONGEST_LINE: Final = 1_048_576  # bytes of one record: it is bounded by its headers
+_READY: Final = b'{"ready":true}\n'
 _RESTART: Final = (0.1, 5.0)  # seconds before a dead worker is replaced: the first time, and at most
 _HEALTHY: Final = 10.0  # seconds after which a worker's end is an accident and no longer a habit
 
@@ -46,11 +60,9 @@ class Worker:
         self.number = number
         self.ready = asyncio.Event()
         self.failure: str | None = None
-        self.counts: dict[str, Any] | None = None
-        self._order = order
+        self._order = {**order, "name": f"w{number}"}
         self._lines = lines
         self._child: Child | None = None
-        self._past: list[dict[str, Any]] = []
 
     async def keep_alive(self, stop: Stop) -> None:
         """Run the worker until ``stop`` is asked and it has drained; start it anew whenever it dies before."""
@@ -73,10 +85,6 @@ class Worker:
         if self._child is not None and self._child.returncode is None:
             with suppress(ProcessLookupError):
                 self._child.send_signal(number)
-
-    def documents(self) -> list[dict[str, Any]]:
-        """Return this worker's counts and those of its dead predecessors: counters never go back."""
-        return [*self._past, *([self.counts] if self.counts is not None else [])]
 
     async def _once(self) -> int:
         ours, theirs = socket.socketpair()
@@ -101,10 +109,7 @@ class Worker:
         finally:
             writer.close()
             await reports
-            if self.counts is not None:
-                # What is going on in a dead process is nothing; what it has counted stays counted.
-                self._past = [_merged([*self._past, {**self.counts, "in_flight": 0, "spooled": 0, "reloaded": True}])]
-                self.counts = None
+            ended(self._order["metrics"], self._order["name"])
 
     async def _reports(self, reader: asyncio.StreamReader) -> None:
         with suppress(ConnectionError):
@@ -113,8 +118,35 @@ class Worker:
                 if "failure" in report:
                     self.failure = report["failure"]
                 else:
-                    self.counts = report
                     self.ready.set()
+
+
+class _Front:
+    """The supervisor's own metrics, and all the workers' behind them. ``path`` is where they keep theirs."""
+
+    def __init__(self, path: str, settings: Settings) -> None:
+        self._path = path
+        self._own = Meters(CollectorRegistry())
+        self._sinks = SinkLevels(self._own, ["stdout"])
+        self._workers = self._own.gauges("workers")[()]
+        self._draining = self._own.gauges("draining")[()]
+        show_build(self._own)
+        records = settings.records
+        self.lines = TimedLines(1, records.queue, self._sinks.flushed("stdout")) if records.stdout else None
+
+    def exposition(self, workers: Collection[Worker], state: State) -> Exposition:
+        """Return the metrics of all processes."""
+        shown = CollectorRegistry()
+        Merged(shown, self._path)
+        show_standard(shown)
+
+        def take() -> None:
+            self._workers.set(sum(worker.ready.is_set() for worker in workers))
+            self._draining.set(state.draining)
+            if self.lines is not None:
+                self._sinks.take({"stdout": self.lines.sink})
+
+        return Exposition(shown, take)
 
 
 async def supervise(source: Source, loaded: Loaded, log_format: LogFormat) -> None:
@@ -123,13 +155,19 @@ async def supervise(source: Source, loaded: Loaded, log_format: LogFormat) -> No
     async with AsyncExitStack() as stack:
         address, holder = _claim(settings.listen)
         stack.callback(holder.close)
-        lines = Lines(1, settings.records.queue) if settings.records.stdout else None
-        if lines is not None:
-            stack.push_async_callback(asyncio.to_thread, lines.stop)
+        try:
+            path = stack.enter_context(directory())
+        except OSError as error:
+            raise CannotStartError(f"there is no place for the metrics of workers: {error.strerror}") from None
+        stack.enter_context(sharing(path, "supervisor"))
+        front = _Front(path, settings)
+        if front.lines is not None:
+            stack.push_async_callback(asyncio.to_thread, front.lines.stop)
         order = {"path": source.path, "flags": source.flags, "address": str(address), "log_format": log_format}
-        workers = [Worker(number, order, lines) for number in range(settings.workers)]
-        state = State(lambda: _documents(workers, lines))
-        ops = Ops(state)
+        order["metrics"] = path
+        workers = [Worker(number, order, front.lines) for number in range(settings.workers)]
+        state = State()
+        ops = Ops(state, front.exposition(workers, state))
         stack.push_async_callback(ops.close)
         ops_where = await listen_ops(ops, settings.ops.listen)
         stop = Stop()
@@ -191,38 +229,17 @@ def _claim(address: Address) -> tuple[Address, socket.socket]:
     return Address(address.host, port), holder
 
 
-def _documents(workers: list[Worker], lines: Lines | None) -> list[dict[str, Any]]:
-    """Return the workers' counts, with what became of their lines at the supervisor's end of the pipe."""
-    documents = [document for worker in workers for document in worker.documents()]
-    if documents and lines is not None:
-        dropped = sum(document["lines"]["dropped"] for document in documents)
-        documents = [{**document, "lines": {"written": 0, "dropped": 0}} for document in documents]
-        documents[0]["lines"] = {"written": lines.written, "dropped": lines.dropped + dropped}
-    return documents
-
-
-def _merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    requests: dict[tuple[str, ...], int] = {}
-    for document in documents:
-        for *labels, count in document["requests"]:
-            requests[tuple(labels)] = requests.get(tuple(labels), 0) + count
-    rejected = sum(document["rejected"].get("bad_request", 0) for document in documents)
-    return {
-        "requests": [[*labels, count] for labels, count in requests.items()],
-        "rejected": {"bad_request": rejected},
-        "in_flight": 0,
-        "lines": {word: sum(document["lines"][word] for document in documents) for word in ("written", "dropped")},
-        "reloaded": True,
-        "spooled": 0,
-    }
-
-
 async def work(order: Mapping[str, Any], source: Source) -> None:
-    """Be a worker: serve on the shared port and report over the control socket; end when the supervisor is gone."""
+    """Be a worker: serve on the shared port and say so over the control socket; end when the supervisor is gone."""
+    with sharing(order["metrics"], order["name"]):
+        await _work(order, source)
+
+
+async def _work(order: Mapping[str, Any], source: Source) -> None:
     loaded, house = source.load()
     control = socket.socket(fileno=order["control"])
     reader, writer = await asyncio.open_connection(sock=control)
-    process = Process(source, loaded, house)
+    process = Process(source, loaded, house, worker=True)
     process.stop.listen()
     try:
         await process.listen(Address.parse(order["address"]), shared=True)
@@ -230,22 +247,12 @@ async def work(order: Mapping[str, Any], source: Source) -> None:
         writer.write(orjson.dumps({"failure": str(error)}, option=orjson.OPT_APPEND_NEWLINE))
         await writer.drain()
         return
-    reporting = asyncio.create_task(_report(process, writer))
+    with suppress(ConnectionError):
+        writer.write(_READY)
+        await writer.drain()
     orphaned = asyncio.create_task(reader.read())
     orphaned.add_done_callback(lambda _done: process.stop.ask())
     await process.run()
-    reporting.cancel()
     orphaned.cancel()
     await process.close()
-    with suppress(ConnectionError):
-        writer.write(orjson.dumps(process.document(), option=orjson.OPT_APPEND_NEWLINE))
-        await writer.drain()
     writer.close()
-
-
-async def _report(process: Process, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while True:
-            writer.write(orjson.dumps(process.document(), option=orjson.OPT_APPEND_NEWLINE))
-            await writer.drain()
-            await asyncio.sleep(_REPORT_EVERY)

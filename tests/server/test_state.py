@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy import __version__
-from proxy.records.metrics import Counts
 from proxy.server.logs import log, set_up
 from proxy.server.state import State
 
@@ -30,19 +28,9 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_gateway_is_ready_from_its_start_to_its_drain(loaded: bool, draining: bool, ready: bool, word: str) -> None:
-    state = State(list)
+    state = State()
     state.loaded, state.draining = loaded, draining
     assert (state.ready, state.readiness) == (ready, word)
-
-
-def test_metrics_are_made_from_the_counts_of_the_moment() -> None:
-    counts = Counts()
-    state = State(lambda: [counts.document(in_flight=3, written=0, dropped=0, reloaded=True, spooled=0)])
-    counts.rejected["bad_request"] += 2
-    shown = state.metrics().decode()
-    assert "audiogate_requests_in_flight 3.0\n" in shown
-    assert 'audiogate_requests_rejected_total{reason="bad_request"} 2.0\n' in shown
-    assert f'version="{__version__}"' in shown
 
 
 @pytest.fixture
