@@ -45,7 +45,6 @@ def taken() -> Iterator[str]:
 
 
 BAD_SHAPE = {"workers": 0, "listn": "127.0.0.1:1", "virtual_keys": [{"slug": "a"}], "timeouts": {"connect": "soon"}}
-BAD_PRICES = "{openai: {whisper-1: {usd_per_minut: 1}}, opnai: {m: {usd_per_hour: 1}}}"
 BAD_NAMES = {
     "default_config": "lost",
     "virtual_keys": [{"slug": "a", "provider": "lost"}],
@@ -59,8 +58,6 @@ def test_every_command_ends_with_its_code_and_one_line_an_error(tmp_path: Path, 
     (tmp_path / "shape.yaml").write_text(json.dumps(BAD_SHAPE))
     (tmp_path / "names.yaml").write_text(json.dumps(BAD_NAMES))
     (tmp_path / "broken.yaml").write_text("a: [1\n")
-    (tmp_path / "prices.yaml").write_text("prices: own.yaml\n")
-    (tmp_path / "own.yaml").write_text(BAD_PRICES)
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     free, ops = "127.0.0.1:0", "--ops-listen=127.0.0.1:0"
     table: list[tuple[list[str], int, list[str]]] = [
@@ -80,15 +77,6 @@ def test_every_command_ends_with_its_code_and_one_line_an_error(tmp_path: Path, 
         ),
         (["check", "broken.yaml"], 1, ["broken.yaml: is not valid YAML at line "]),
         (["check", "absent.yaml"], 1, ["absent.yaml: "]),
-        (
-            ["check", "prices.yaml"],
-            1,
-            ["prices.yaml: prices: own.yaml: openai.whisper-1.usd_per_minut: unknown key; did you mean ",
-             "prices.yaml: prices: own.yaml: openai.whisper-1: needs a price, like "],
-        ),
-        (["prices", "list", "-c", "absent.yaml"], 1, ["absent.yaml: "]),
-        (["prices", "show", "whsper-1"], 1, ["audiogate: there is no price for a model 'whsper-1'; did you mean "]),
-        (["prices", "--provider", "opnai"], 1, ["audiogate: there is no provider 'opnai'; did you mean 'openai'?"]),
         (["serve", "-c", "names.yaml"], 1, ["names.yaml: "] * 3),
         (["serve", "--listen", "nowhere"], 1, ["settings: listen: "]),
         (["serve", "--listen", taken, ops], 3, [f"audiogate: cannot listen on {taken}: address already in use"]),
@@ -192,6 +180,48 @@ def test_prices_are_shown_by_provider_wherever_the_flag_stands(
     assert "own" in shown.out
     assert "groq" not in shown.out
     assert ("--json" in arguments) == shown.out.startswith("[")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prices", "lines"),
+    [
+        (["list", "-c", "absent.yaml"], "{}", ["absent.yaml: cannot be read: no such file or directory"]),
+        (
+            ["show", "whsper-1"],
+            "{}",
+            ["audiogate: there is no price for a model 'whsper-1'; did you mean 'whisper-1'?"],
+        ),
+        (["--provider", "opnai"], "{}", ["audiogate: there is no provider 'opnai'; did you mean 'openai'?"]),
+        (
+            ["list", "-c", "settings.yaml"],
+            "{opnai: {m: {usd_per_hour: 1}}}",
+            ["settings.yaml: prices: own.yaml: there is no provider 'opnai'; did you mean 'openai'?"],
+        ),
+        (
+            ["show", "whisper-1", "-c", "settings.yaml"],
+            "{groq: {m: {usd_per_hour: 1, usd_per_minute: 1}, n: 3}}",
+            [
+                "settings.yaml: prices: own.yaml: groq.m.usd_per_hour: usd_per_minute is given too; keep one of the two",
+                "settings.yaml: prices: own.yaml: groq.n: must be a mapping of keys",
+            ],
+        ),
+    ],
+)
+def test_prices_that_are_not_there_or_wrong_are_1_and_a_line_each(
+    arguments: list[str],
+    prices: str,
+    lines: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "settings.yaml").write_text("prices: own.yaml")
+    (tmp_path / "own.yaml").write_text(prices)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUDIOGATE_CONFIG", raising=False)
+    assert main(["prices", *arguments]) == 1
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.splitlines()) == ("", lines)
 
 
 def test_whoever_stops_reading_the_schema_has_seen_enough(tmp_path: Path) -> None:
