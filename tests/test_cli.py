@@ -193,16 +193,16 @@ def test_prices_are_shown_by_provider_wherever_the_flag_stands(
         ),
         (["--provider", "opnai"], "{}", ["audiogate: there is no provider 'opnai'; did you mean 'openai'?"]),
         (
-            ["list", "-c", "settings.yaml"],
+            ["list", "-c", "s.yaml"],
             "{opnai: {m: {usd_per_hour: 1}}}",
-            ["settings.yaml: prices: own.yaml: there is no provider 'opnai'; did you mean 'openai'?"],
+            ["s.yaml: prices: own.yaml: there is no provider 'opnai'; did you mean 'openai'?"],
         ),
         (
-            ["show", "whisper-1", "-c", "settings.yaml"],
-            "{groq: {m: {usd_per_hour: 1, usd_per_minute: 1}, n: 3}}",
+            ["show", "whisper-1", "-c", "s.yaml"],
+            "{x-ai: {m: {usd_per_hour: 1, usd_per_minute: 1}, n: 3}}",
             [
-                "settings.yaml: prices: own.yaml: groq.m.usd_per_hour: usd_per_minute is given too; keep one of the two",
-                "settings.yaml: prices: own.yaml: groq.n: must be a mapping of keys",
+                "s.yaml: prices: own.yaml: x-ai.m.usd_per_hour: usd_per_minute is given too; keep one of the two",
+                "s.yaml: prices: own.yaml: x-ai.n: must be a mapping of keys",
             ],
         ),
     ],
@@ -215,7 +215,7 @@ def test_prices_that_are_not_there_or_wrong_are_1_and_a_line_each(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "settings.yaml").write_text("prices: own.yaml")
+    (tmp_path / "s.yaml").write_text("prices: own.yaml")
     (tmp_path / "own.yaml").write_text(prices)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AUDIOGATE_CONFIG", raising=False)

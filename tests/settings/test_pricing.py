@@ -32,7 +32,7 @@ def row(read: Read, text: str) -> PriceRow:
 
 @pytest.mark.parametrize(
     "written",
-    ["0.006", "0", "0.1", "1e-7", "0.000030833333333", "1000", "'0.006'", "'0.000030833333333333'", "0.300"],
+    ["0.006", "0", "0.1", "1e-7", "0.000030833333333", "1000", "'0.006'", "'0.123456789012345678'", "0.300"],
 )
 def test_a_price_is_exactly_what_was_written(read: Read, written: str) -> None:
     assert row(read, f"{{usd_per_minute: {written}}}").usd_per_minute == Decimal(written.strip("'"))
