@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-_SHARE: Final = 0.1  # of the time may go into rendering, at length: it takes the interpreter from requests
-_AHEAD: Final = 0.5  # seconds of rendering at once, however often somebody asks
+_SHARE: Final = 0.1  # of the time may go into rendering before it repeats itself: requests want the interpreter too
+_AHEAD: Final = 0.5  # seconds of rendering that may come at once: a few who look twice are no storm
 _STALE: Final = 1.0  # seconds: no answer is older, well under any scrape interval
 
 

@@ -20,7 +20,9 @@ class Guard:
     """
 
     def __init__(self, known: Iterable[str], most: int, folded: Callable[[], None]) -> None:
-        self._passed: dict[str | None, str] = {None: NONE, OTHER: OTHER} | {value: value for value in known}
+        self._passed: dict[str | None, str] = {None: NONE, "": NONE, NONE: NONE, OTHER: OTHER} | {
+            value: value for value in known
+        }
         self._left = most
         self._folded = folded
 
