@@ -76,7 +76,7 @@ class EventStream:
 
     def _event(self, event: bytearray) -> None:
         lines = (line for line in event.split(b"\n") if line.startswith(b"data:"))
-        data = b"\n".join(line[6:] if line.startswith(b"data: ") else line[5:] for line in lines)
+        data = b"\n".join(line[5:] for line in lines)  # JSON does not mind the space before it
         try:
             document = orjson.loads(data)
         except ValueError:

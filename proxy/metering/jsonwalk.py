@@ -101,7 +101,7 @@ class TopLevel:
         self._in_string = True
         end, closed = self._string(data, at)
         if len(self._name) <= _MAX_NAME:
-            self._name += data[at : min(end, at + _MAX_NAME + 2)]
+            self._name += data[at:end]
         if closed:
             self._state = TopLevel._behind_name
             name = _parsed(b'"' + self._name) if len(self._name) <= _MAX_NAME else None
@@ -129,7 +129,6 @@ class TopLevel:
         self._keep(data[at:end])
         if self._state is TopLevel._behind_value and self._member is not None:
             self._members[self._member] = _parsed(self._kept)
-            self._member = None
             self._kept.clear()
         return end
 

@@ -29,7 +29,7 @@ _MOST_SECONDS: Final = 1_000_000  # of one reply: 11 days, where the most patien
 _MOST_TOKENS: Final = 1_000_000_000  # of one reply: far more than any model's context
 _MOST_USD: Final = 10_000  # for one reply: a million seconds at the dearest price per second there is
 
-_WRITTEN: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,30})?", re.ASCII)
+_WRITTEN: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,30})?")
 """A number in a string, as vLLM writes ``duration``."""
 
 

@@ -39,7 +39,7 @@ PROVIDERS: dict[str, tuple[bytes, Usage | None]] = {
     ),
     "speakers told apart": (
         (
-            b'data: {"type":"transcript.text.segment","id":"seg_002","start":5.2,"end":12.8,"text":"x","speaker":"A"}\n\n'
+            b'data: {"type":"transcript.text.segment","id":"seg_2","start":5.2,"end":12.8,"text":"x","speaker":"A"}\n\n'
             b'data: {"type":"transcript.text.done","text":"x","usage":{"type":"duration","seconds":7}}\n\n'
         ),
         SEVEN,
@@ -88,6 +88,8 @@ STREAMS: dict[str, tuple[bytes, Usage | None]] = {
     "one space belongs to the field, more to the data": (b"data:   " + USAGE + b"\n\n", SEVEN),
     "data in several lines": (b'data: {"usage":\ndata:{"seconds":\ndata\ndata: 7}\ndata:}\n\n', SEVEN),
     "comments, other fields and unknown ones": (b": ping\nid: 1\nretry: 9\ndata: " + USAGE + b"\nx: y\n:\n\n", SEVEN),
+    "a number does not go on in the next line": (b'data: {"usage":{"seconds":7\ndata:7}}\n\n', None),
+    "a duration beside usage that is not known yet": (b'data: {"usage":null,"duration":2.5}\n\n', None),
     "a byte order mark": (b"\xef\xbb\xbfdata: " + USAGE + b"\n\n", SEVEN),
     "a byte order mark later on is part of the field's name": (
         b"data: 1\n\n\xef\xbb\xbfdata: " + USAGE + b"\n\n",
@@ -109,8 +111,11 @@ STREAMS: dict[str, tuple[bytes, Usage | None]] = {
 
 
 @pytest.mark.parametrize(("stream", "usage"), STREAMS.values(), ids=STREAMS)
-def test_a_stream_is_read_by_the_standard_however_it_is_cut(stream: bytes, usage: Usage | None) -> None:
-    assert same_report(stream, heard) == usage
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"], ids=repr)
+def test_a_stream_is_read_by_the_standard_however_it_is_cut(
+    stream: bytes, usage: Usage | None, line_end: bytes
+) -> None:
+    assert same_report(stream.replace(b"\n", line_end), heard) == usage
 
 
 @pytest.mark.parametrize("pad", [524_288 - len(b"data: " + USAGE), 524_289 - len(b"data: " + USAGE), 900_000])
@@ -118,17 +123,37 @@ def test_an_event_over_the_bound_is_passed_over_and_those_around_it_are_not(pad:
     long = b"data: " + b" " * pad + USAGE
     expected = SEVEN if len(long) <= 524_288 else Usage(seconds=Decimal(3))
     stream = b'data: {"usage":{"seconds":3}}\n\n' + long + b"\n\n"
-    for chunks in [[stream], *random_cuts(stream, 10)]:
+    for chunks in [[stream], [stream[:-1], b"\n"], *random_cuts(stream, 10)]:
         assert heard(chunks) == expected
         assert heard([*chunks, b"data: {}\n\n"]) == expected
         assert heard([*chunks, b'data: {"usage":{"seconds":4}}\n\n']) == Usage(seconds=Decimal(4))
+
+
+def test_an_event_of_many_lines_over_the_bound_is_passed_over_to_its_end() -> None:
+    stream = b"data: [\n" + b"data: 1,\n" * 60_000 + b"data: " + USAGE + b"\ndata: ]\n\n"
+    for chunks in [[stream], [stream[:540_000], stream[540_000:]], *random_cuts(stream, 10)]:
+        assert heard(chunks) is None
+
+
+def test_events_are_let_go_of_when_their_blank_line_is_cut() -> None:
+    stream = EventStream()
+    for _ in range(1_000):
+        stream.feed(b"\ndata: " + b"x" * 1_000 + b"\n")
+        assert held(stream) < 3_000
+    stream.feed(b"\ndata: " + USAGE + b"\n\n")
+    assert stream.finish() == SEVEN
+
+
+def held(stream: EventStream) -> int:
+    """Return the bytes that a stream keeps."""
+    return sum(len(value) for value in vars(stream).values() if isinstance(value, bytearray))
 
 
 def test_of_an_event_over_the_bound_little_is_held() -> None:
     stream = EventStream()
     for _ in range(200):
         stream.feed(b"data: " + b"QUJD" * 16_384)
-        assert sum(len(value) for value in vars(stream).values() if isinstance(value, bytearray)) <= 524_289
+        assert held(stream) <= 524_289
     stream.feed(b"\n\ndata: " + USAGE + b"\n\n")
     assert stream.finish() == SEVEN
 

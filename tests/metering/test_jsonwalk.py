@@ -144,6 +144,12 @@ def test_a_wanted_member_too_long_to_be_usage_is_left_out_and_the_rest_found() -
         assert walked(chunks) == {"duration": 6.96, "metadata": {"duration": 7}}
 
 
+def test_a_second_word_too_long_to_be_kept_takes_back_the_first() -> None:
+    document = b'{"usage":1,"duration":2,"usage":"' + b"x" * 20_000 + b'"}'
+    for chunks in random_cuts(document, 10):
+        assert walked(chunks) == {"duration": 2}
+
+
 def test_a_name_too_long_to_be_wanted_is_passed_over() -> None:
     name = "x" * 100_000
     document = orjson.dumps({name: 1, "usage": 2, name + '"': 3})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import tracemalloc
 import zlib
 from decimal import Decimal
 from typing import Any
@@ -80,6 +81,14 @@ def test_a_compressed_reply_is_read_however_it_is_cut(
     packed = deflated(body, window)
     assert usage_in(packed, content_type, encoding) == SEVEN
     assert same_report(packed, lambda chunks: observed(chunks, content_type, encoding)) == SEVEN
+
+
+@pytest.mark.parametrize("window", [31, 15, -15])
+def test_nothing_is_left_inside_the_decompressor(window: int) -> None:
+    encoding = "gzip" if window == 31 else "deflate"
+    for size in range(65_500, 65_900):
+        reply = REPLY[:-1] + b" " * (size - len(REPLY)) + b"}"
+        assert usage_in(deflated(reply, window), "application/json", encoding) == SEVEN
 
 
 def test_events_are_read_as_they_are_flushed_though_the_stream_never_ends() -> None:
@@ -159,6 +168,20 @@ def test_a_long_reply_says_what_it_says_when_parsed_whole(seed: int, usage: dict
     for chunks in [[reply], *random_cuts(reply, 2, seed=seed)]:
         assert observed(chunks) == expected
     assert observed([reply[at : at + 16_384] for at in range(0, len(reply), 16_384)]) == expected
+
+
+def test_of_a_long_reply_nothing_is_held() -> None:
+    observer = observer_for("application/json")
+    piece = b'{"word":"the \\"usage\\"","start":0.5,"end":1.25},' * 1_000
+    tracemalloc.start()
+    observer.feed(b'{"usage":{"seconds":7},"words":[')
+    for _ in range(100):
+        observer.feed(piece)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 20_000
+    observer.feed(b"{}]}")
+    assert observer.finish() == SEVEN
 
 
 @pytest.mark.parametrize("size", [WHOLE - 1, WHOLE, WHOLE + 1, WHOLE + 2])
