@@ -20,6 +20,7 @@ from proxy.providers.base import Route
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.form.observer import FilePart
     from proxy.metering.book import PriceBook
     from proxy.metering.observer import ReplyObserver
     from proxy.metering.prices import Price
@@ -141,24 +142,26 @@ class Bill:
 def note_upload(record: Record, upload: Upload) -> None:
     """Write what the upload has told by now into the record."""
     form = upload.form
-    if form is None:
-        return
-    first = form.first
-    record.model_requested = record.model_requested or first("model")
+    if form is not None:
+        first = form.first
+        record.model_requested = record.model_requested or first("model")
+        record.response_format = first("response_format")
+        record.language = first("language")
+        record.stream = (first("stream") or "").lower() == "true"
     record.model_used = record.model_used or record.model_requested
-    record.response_format = first("response_format")
-    record.language = first("language")
-    record.stream = (first("stream") or "").lower() == "true"
     for attempt in record.attempts:
         attempt.model = attempt.model or record.model_used
-    if form.file is None:
-        return
-    record.filename = (form.file.filename or "")[:_LONGEST_NAME] or None
-    record.audio_bytes = form.file.audio.size
-    duration = form.file.audio.duration
+    if form is not None and form.file is not None:
+        _note_audio(record, form.file)
+
+
+def _note_audio(record: Record, file: FilePart) -> None:
+    record.filename = (file.filename or "")[:_LONGEST_NAME] or None
+    record.audio_bytes = file.audio.size
+    duration = file.audio.duration
     record.ended_early = duration.ended_early
     if duration.seconds is not None:
         record.audio_seconds, record.seconds_source = round(duration.seconds, 3), duration.source
-    if (fault := form.file.audio.fault) is not None:
-        form.file.audio.fault = None
+    if (fault := file.audio.fault) is not None:
+        file.audio.fault = None
         _log.error("the duration of a file could not be read", exc_info=fault)

@@ -15,6 +15,7 @@ from aiohttp.web import Response
 
 from proxy import __version__
 from proxy.errors import KINDS, GatewayError
+from proxy.metering.book import PriceBook
 from proxy.providers.urls import with_parameter
 from proxy.relay import door
 from proxy.relay.bill import Bill, note_upload
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("audiogate")
 
 _ROUNDS: Final = 16  # of the loop: cancelling takes two
+_NO_PRICES: Final = PriceBook(table=())
 _BACKOFF: Final = 0.25  # seconds before a second try to connect, doubled each time
 
 
@@ -213,7 +215,8 @@ class Exchange:
             self._record,
             upload,
             visit.route,
-            self._house.prices,
+            # Nobody knows what somebody else's host charges, whatever dialect it speaks.
+            self._house.prices if plan.target.named_by == "settings" else _NO_PRICES,
             self._shared.warned,
             deployment=plan.target.azure.deployment_id,
             claimed=self._request.headers.get("x-portkey-audio-file-duration"),
