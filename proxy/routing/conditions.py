@@ -137,7 +137,8 @@ def _check_value(value: Any, path: str, mistakes: Mistakes) -> int:
         mistakes.append((path, "must name an operator: it would always hold"))
     for operator, operand in value.items():
         if operator not in _OPERATORS:
-            problem = f"unknown operator{suggestion(operator, _OPERATORS) or '; known are ' + ', '.join(_OPERATORS)}"
+            near = suggestion(operator, _OPERATORS, mistakes) or f"; known are {', '.join(_OPERATORS)}"
+            problem = f"unknown operator{near}"
         else:
             problem = _OPERATORS[operator][0](operand)
         if problem is not None:

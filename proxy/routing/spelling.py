@@ -51,8 +51,7 @@ def entries_of(
             if value is not None:
                 mistakes.append((path, refused[key]))
         elif key not in known:
-            near = suggestion(key, (*known, *spellings)) if len(mistakes) < MAX_SHOWN else ""  # it takes a millisecond
-            mistakes.append((path, f"unknown key{near}"))
+            mistakes.append((path, f"unknown key{suggestion(key, (*known, *spellings), mistakes)}"))
         elif key in first:
             mistakes.append((path, f"is given twice: also as '{first[key]}'"))
         else:
@@ -77,7 +76,9 @@ def shown(text: str) -> str:
     return text if len(text) <= _SHOWN and is_token(text) else ascii(text[:_SHOWN])
 
 
-def suggestion(word: str, known: Collection[str]) -> str:
-    """Return the question that names the nearest of ``known``, or nothing."""
+def suggestion(word: str, known: Collection[str], mistakes: Mistakes) -> str:
+    """Return the question that names the nearest of ``known``, or nothing; nothing, too, where nobody will read it."""
+    if len(mistakes) >= MAX_SHOWN:  # a look takes a millisecond, and a config can hold thousands of wrong words
+        return ""
     near = get_close_matches(word[:_SHOWN], known, n=1)
     return f"; did you mean '{near[0]}'?" if near else ""

@@ -71,7 +71,7 @@ def _mode(entry: Entry | None, path: str, mistakes: Mistakes) -> str | None:
     elif isinstance(entry.value, str) and entry.value in _OF_MODE:
         return entry.value
     else:
-        near = suggestion(entry.value, MODES) if isinstance(entry.value, str) else ""
+        near = suggestion(entry.value, MODES, mistakes) if isinstance(entry.value, str) else ""
         mistakes.append((entry.path, f"must be one of {', '.join(MODES)}{near}"))
     return None
 
@@ -154,7 +154,7 @@ def _named(entry: Entry, names: Sequence[str | None], mistakes: Mistakes) -> int
         return names.index(entry.value)
     known = [name for name in names if name is not None]
     if isinstance(entry.value, str):
-        what = f"no target is named {shown(entry.value)}{suggestion(entry.value, known)}"
+        what = f"no target is named {shown(entry.value)}{suggestion(entry.value, known, mistakes)}"
     else:
         what = "must be the name of a target"
     mistakes.append((entry.path, what))

@@ -6,12 +6,12 @@ look up again. ``path`` is a node's place as Portkey reports it: ``config``, ``c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 RETRIED: frozenset[int] = frozenset({429, 500, 502, 503, 504})
 """Statuses that are retried when a config asks for retries and names none (Portkey's own default)."""
@@ -111,3 +111,10 @@ def leaves(node: Node) -> Iterator[Leaf]:
     else:
         for target in node.targets:
             yield from leaves(target)
+
+
+def with_leaves(node: Node, change: Callable[[Leaf], Leaf]) -> Node:
+    """Return ``node`` with ``change`` made to every leaf."""
+    if isinstance(node, Leaf):
+        return change(node)
+    return replace(node, targets=tuple(with_leaves(target, change) for target in node.targets))
