@@ -12,7 +12,7 @@ targets without a strategy or a strategy without targets.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -126,7 +126,7 @@ def examine(document: Any) -> tuple[Node, tuple[tuple[str, str], ...]]:
 class _Inherited:
     """What a node has from those above it. ``after_commit`` lies apart: a child's ``retry`` does not undo it unsaid."""
 
-    values: Mapping[str, Any] = MappingProxyType({})
+    values: Mapping[str, Any] = field(default_factory=dict)
     retry: Retry = Retry()
     breaker: BreakerRules | None = None
 
