@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MAX_DEPTH: Final = 8  # of $and and $or in each other: nobody reads more
+PATTERN_COST: Final = 8  # comparisons that a pattern counts for: it can take milliseconds
 PATHNAME: Final = "url.pathname"
 
 _NUMBER: Final = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
@@ -98,41 +99,51 @@ def check_key(key: Any) -> str | None:
     return None
 
 
-def check(query: Any, place: str, mistakes: Mistakes, depth: int = 1) -> int:
-    """Note what is wrong with a query that stands at ``place``, and return how many tests it holds."""
+def cost(query: Mapping[str, Any]) -> int:
+    """Return how many comparisons a checked query makes at most, a pattern counting for :data:`PATTERN_COST`."""
+    total = 0
+    for key, value in query.items():
+        if key in _LOGICAL:
+            total += sum(map(cost, value))
+        else:
+            operators = value if isinstance(value, dict) else ("$eq",)
+            total += sum(PATTERN_COST if operator == "$regex" else 1 for operator in operators)
+    return total
+
+
+def check(query: Any, place: str, mistakes: Mistakes, depth: int = 1) -> None:
+    """Note what is wrong with a query that stands at ``place``."""
     if not isinstance(query, dict):
         mistakes.append((place, 'must be an object such as {"metadata.plan": "paid"}'))
-        return 0
-    tests = 0
+        return
     for key, value in query.items():
         path = below(place, shown(key))
         if key in _LOGICAL:
-            tests += _check_all(value, path, mistakes, depth)
+            _check_all(value, path, mistakes, depth)
         elif key.startswith("$"):
             mistakes.append((path, f"only $and and $or may stand here: an operator belongs below {_KEYS}"))
         elif problem := check_key(key):
             mistakes.append((path, problem))
         else:
-            tests += _check_value(value, path, mistakes)
-    return tests
+            _check_value(value, path, mistakes)
 
 
-def _check_all(queries: Any, path: str, mistakes: Mistakes, depth: int) -> int:
+def _check_all(queries: Any, path: str, mistakes: Mistakes, depth: int) -> None:
     if not isinstance(queries, list) or not queries:
         mistakes.append((path, "must be a list of queries, not empty"))
-        return 0
-    if depth >= MAX_DEPTH:
+    elif depth >= MAX_DEPTH:
         mistakes.append((path, f"is nested more than {MAX_DEPTH} deep"))
-        return 0
-    return sum(check(inner, f"{path}[{index}]", mistakes, depth + 1) for index, inner in enumerate(queries))
+    else:
+        for index, inner in enumerate(queries):
+            check(inner, f"{path}[{index}]", mistakes, depth + 1)
 
 
-def _check_value(value: Any, path: str, mistakes: Mistakes) -> int:
+def _check_value(value: Any, path: str, mistakes: Mistakes) -> None:
     if not isinstance(value, dict):
         problem = 'use {"$in": […]} to compare with a list' if isinstance(value, list) else _check_scalar(value)
         if problem is not None:
             mistakes.append((path, problem))
-        return 1
+        return
     if not value:
         mistakes.append((path, "must name an operator: it would always hold"))
     for operator, operand in value.items():
@@ -143,7 +154,6 @@ def _check_value(value: Any, path: str, mistakes: Mistakes) -> int:
             problem = _OPERATORS[operator][0](operand)
         if problem is not None:
             mistakes.append((below(path, shown(operator)), problem))
-    return len(value)
 
 
 def _check_scalar(value: Any) -> str | None:

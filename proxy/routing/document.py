@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.errors import GatewayError
-from proxy.routing import checks
+from proxy.routing import checks, conditions
 from proxy.routing.spelling import MAX_SHOWN, Entry, Mistakes, entries_of, shown
 from proxy.routing.strategy import strategy_of
 from proxy.routing.tree import Branch, BreakerRules, Leaf, Node, Retry
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 8  # strategies in each other: deeper is no routing that anybody can follow
 MAX_TARGETS: Final = 64  # targets in all: each may be tried checks.MAX_ATTEMPTS + 1 times for one upload
 MAX_HEDGED: Final = 4  # targets of one hedge: each gets a copy, and may bill it
+MAX_COMPARISONS: Final = 256  # in all conditions together: while they are made, every other request waits
 _MAX_DOCUMENT: Final = 65_536  # characters of an inline config: a header is shorter, a saved one is written by hand
 
 _SPELLINGS: Final = MappingProxyType(
@@ -119,6 +120,10 @@ def examine(document: Any) -> tuple[Node, tuple[tuple[str, str], ...]]:
     """
     reader = _Reader()
     found = reader.node(document, "", _Inherited(), 1)
+    comparisons = 0 if reader.mistakes else _comparisons(found)
+    if comparisons > MAX_COMPARISONS:
+        what = f"its conditions make {comparisons} comparisons, more than {MAX_COMPARISONS}"
+        reader.mistakes.append(("", f"{what}: $in takes a list, and a pattern counts for {conditions.PATTERN_COST}"))
     return found, tuple((path or "config", what) for path, what in reader.mistakes)
 
 
@@ -257,6 +262,12 @@ class _Reader:
         if problem is not None:
             self.mistakes.append((entry.path, problem))
         return problem is None
+
+
+def _comparisons(node: Node) -> int:
+    if isinstance(node, Leaf):
+        return 0
+    return sum(conditions.cost(row.query) for row in node.conditions) + sum(map(_comparisons, node.targets))
 
 
 def _name(document: Any) -> str | None:

@@ -27,7 +27,6 @@ _OF_MODE: Final[dict[str, frozenset[str]]] = {
 MODES: Final = tuple(_OF_MODE)
 _KEYS: Final = ("mode", "cb_config", *(key for keys in _OF_MODE.values() for key in sorted(keys)))
 _POLICIES: Final = ("weight", "least_outstanding")
-_MAX_TESTS: Final = 256  # comparisons in the conditions of one strategy: all are made for a request none holds for
 _STICKY_FOR: Final = 300  # seconds, as in Portkey
 _LEAST_COOLDOWN: Final = 30.0  # seconds, as in Portkey: an upstream that is ill is not well sooner
 _MAX_HASHED: Final = 8  # values that make a request sticky: more say no more of who sent it
@@ -132,7 +131,7 @@ def _conditional(given: dict[str, Entry], path: str, names: Sequence[str | None]
         example = '[{"query": {"metadata.plan": "paid"}, "then": "name of a target"}]'
         mistakes.append((rows.path, f"must be a list such as {example}, not empty"))
         return found
-    tests, read = 0, []
+    read = []
     for index, row in enumerate(rows.value):
         place = f"{rows.path}[{index}]"
         if not isinstance(row, dict):
@@ -140,11 +139,9 @@ def _conditional(given: dict[str, Entry], path: str, names: Sequence[str | None]
             continue
         entries = entries_of(row, place, ("query", "then"), mistakes)
         query = entries.get("query", Entry(f"{place}.query", None))
-        tests += conditions.check(query.value, query.path, mistakes)
+        conditions.check(query.value, query.path, mistakes)
         then = _named(entries.get("then", Entry(f"{place}.then", None)), names, mistakes)
         read.append(Condition(query.value, -1 if then is None else then))
-    if tests > _MAX_TESTS:
-        mistakes.append((rows.path, f"hold {tests} comparisons, more than {_MAX_TESTS}"))
     return found | {"conditions": tuple(read)}
 
 

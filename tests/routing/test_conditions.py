@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing.conditions import MAX_DEPTH, Facts, ParamNeeded, check, fields_of, holds, value_of
+from proxy.routing.conditions import (
+    MAX_DEPTH,
+    PATTERN_COST,
+    Facts,
+    ParamNeeded,
+    check,
+    cost,
+    fields_of,
+    holds,
+    value_of,
+)
 
 METADATA = {"plan": "paid", "age": 42, "score": "0.70", "beta": True, "tags": ["a"], "nothing": None, "_user": "ada"}
 PARAMS = {"model": "gpt-4o-transcribe", "temperature": "0.2", "stream": "true", "language": "de"}
@@ -220,7 +230,8 @@ def test_nesting_has_a_limit() -> None:
 
 def test_comparisons_are_counted_and_fields_named() -> None:
     query = {"metadata.a": 1, "$or": [{"params.b": {"$gt": 1, "$lt": 3}}, {"$and": [{"url.pathname": "/"}]}]}
-    assert check(query, "q", []) == 4
+    assert cost(query) == 4
+    assert cost({"params.b": {"$regex": "a", "$ne": "b"}}) == PATTERN_COST + 1
     assert list(fields_of(query)) == ["metadata.a", "params.b", "url.pathname"]
 
 
