@@ -43,9 +43,9 @@ def sticky_key(values: Sequence[object], ttl: float, now: float) -> bytes | None
     ``now`` is the Unix time, so that all workers and pods agree without talking. Each set of values has windows of its
     own: they do not all move to new targets in the same second.
     """
-    if all(value is None for value in values):
-        return None
     texts = ["" if value is None else str(value) for value in values]
+    if not any(texts):
+        return None
     text = "\0".join(f"{len(each)}:{each}" for each in texts)
     digest = sha256(text.encode("utf-8", "surrogatepass")).digest()
     if ttl <= 0:

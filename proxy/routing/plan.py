@@ -9,25 +9,24 @@ upload, its circuit is open) counts as not there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from proxy.errors import GatewayError
 from proxy.routing.backoff import LONGEST_WAIT, backoff
-from proxy.routing.balance import by_key, by_load, by_weight, load, sticky_key
-from proxy.routing.conditions import holds, value_of
+from proxy.routing.checks import MAX_ATTEMPTS
+from proxy.routing.document import MAX_TARGETS
 from proxy.routing.outcome import is_passed_on, is_retried
-from proxy.routing.tree import Branch, Leaf, leaves
+from proxy.routing.tree import leaves
+from proxy.routing.way import CALM, Frame, way_on, way_to
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
-
     from proxy.routing.conditions import Facts
     from proxy.routing.outcome import Outcome
-    from proxy.routing.tree import Node
+    from proxy.routing.tree import Leaf, Node
+    from proxy.routing.way import CALM, Frame, way_on, way_to
 
-MOST_ATTEMPTS: Final = 100  # in all: 16 targets with 5 retries each; more copies of one upload serve nobody
+MOST_ATTEMPTS: Final = MAX_TARGETS * (MAX_ATTEMPTS + 1)  # all a document can ask for: who wants more runs in a circle
 
 _ASKED_TO_WAIT: Final = frozenset({429, 503})  # whose Retry-After counts; 503 is ours, Portkey has 429 alone
 
@@ -43,39 +42,7 @@ StopReason = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is known beside the document at one moment, by the targets' paths.
-
-    ``open``: targets whose circuit lets nobody through, and the seconds until it may. ``probed``: those of them that an
-    attempt is finding out about just now. ``spent``: targets whose upstream has no retries left in its budget.
-    ``outstanding``: seconds of audio sent and not answered. ``unix``: the Unix time, for sticky windows.
-    """
-
-    open: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    probed: Container[str] = frozenset()
-    spent: Container[str] = frozenset()
-    outstanding: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    unix: float = 0.0
-
-    def is_open(self, node: Node) -> bool:
-        """Return whether a target is left alone; a branch is when all its targets are."""
-        if isinstance(node, Leaf):
-            return node.path in self.open
-        return bool(self.open) and all(self.is_open(target) for target in node.targets)
-
-
-CALM: Final = State()
-"""Nothing is open, spent or outstanding."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A branch on the way to the present target: which of its targets are done with, and how the last of them ended."""
-
-    branch: Branch
-    gone: frozenset[int]
-    last: Outcome | None = None
+_FINAL: Final = frozenset({"succeeded", "client_left", "gateway_refused"})  # ends that no retry was wanted after
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +80,8 @@ class Plan:
     of its last leg. The legs of a hedge are not retried: they are each other's retry.
 
     ``anyway``: all the targets around it are open too, so it is asked although its circuit says otherwise, one request
-    at a time. ``attempts`` counts this one too; ``retry_count`` is of this target alone; ``waited`` is in seconds;
-    ``deadline`` is on the clock of the ``now`` arguments.
+    at a time. ``attempts`` counts this one too. ``retry_count``, ``waited`` (seconds before its retries) and ``last``
+    (how the attempt before ended) are this target's alone. ``deadline`` is on the clock of the ``now`` arguments.
     """
 
     legs: tuple[Leaf, ...]
@@ -127,6 +94,7 @@ class Plan:
     attempts: int = 1
     retry_count: int = 0
     waited: float = 0.0
+    last: Outcome | None = None
 
     @classmethod
     def begin(cls, node: Node, facts: Facts, chance: float, *, deadline: float = math.inf, state: State = CALM) -> Plan:
@@ -135,7 +103,7 @@ class Plan:
         Raises ParamNeeded when the choice hangs on a form field that may still come, and GatewayError:
         ``circuit_open``, or ``invalid_config`` when no condition holds and there is no default.
         """
-        way = _enter(node, facts, state, chance)
+        way = way_to(node, facts, state, chance)
         if way is None:
             raise _closed(node, state)
         return cls(way.legs, way.frames, facts, way.chance, deadline, way.delay, way.anyway, len(way.legs))
@@ -173,18 +141,24 @@ class Plan:
 
         Raises ParamNeeded when the next target hangs on a form field that may still come.
         """
-        more = self.leaf.retry.attempts > 0 and is_retried(outcome, self.leaf.retry.on_status_codes)
-        told = -1 if more else self.retry_count
+        asked, retry = not outcome.skipped, self.leaf.retry
+        if outcome.skipped and self.last is not None:  # it was asked before: that is how it ended
+            outcome = replace(self.last, replayable=outcome.replayable)
+        wanted = retry.attempts > 0 and not self.hedged and is_retried(outcome, retry.on_status_codes)
+        told = -1 if wanted else self.retry_count
         stop = self._stop(outcome, now)
         if stop is not None:
-            return Stop(stop, self.retry_count if stop in ("succeeded", "client_left", "gateway_refused") else told)
-        if more and not self.hedged:
-            wait = self._wait(outcome, now, jitter, state)
-            if wait is not None:
-                plan = replace(
-                    self, attempts=self.attempts + 1, retry_count=self.retry_count + 1, waited=self.waited + wait
-                )
-                return Again(plan, wait, same_target=True, reason=outcome.reason, retry_count=told)
+            return Stop(stop, self.retry_count if stop in _FINAL else told)
+        wait = self._wait(outcome, now, jitter, state) if wanted and asked else None
+        if wait is not None:
+            plan = replace(
+                self,
+                attempts=self.attempts + 1,
+                retry_count=self.retry_count + 1,
+                waited=self.waited + wait,
+                last=outcome,
+            )
+            return Again(plan, wait, same_target=True, reason=outcome.reason, retry_count=told)
         moved = self._moved(outcome, state)
         if moved is None:
             return Stop("exhausted", told)
@@ -195,10 +169,8 @@ class Plan:
         if outcome.succeeded:
             return "succeeded"
         if not outcome.skipped:
-            if outcome.failure == "client_left":
-                return "client_left"
-            if outcome.failure == "gateway_refused":
-                return "gateway_refused"
+            if outcome.failure in ("client_left", "gateway_refused"):
+                return outcome.failure
             if outcome.billed and not self.leaf.retry.after_commit:
                 return "billed"
         if outcome.needs_replay and not outcome.replayable:
@@ -223,10 +195,10 @@ class Plan:
         for depth in reversed(range(len(self.frames))):
             frame = self.frames[depth]
             branch = frame.branch
-            onward = branch.mode == "fallback" and (outcome.skipped or is_passed_on(outcome, branch.on_status_codes))
-            if onward or (branch.mode == "loadbalance" and outcome.skipped):
+            goes_on = branch.mode == "fallback" and (outcome.skipped or is_passed_on(outcome, branch.on_status_codes))
+            if goes_on or (branch.mode == "loadbalance" and outcome.skipped):
                 last = frame.last if outcome.skipped else outcome
-                way = _next(Frame(branch, frame.gone, last), self.facts, state, self.chance)
+                way = way_on(Frame(branch, frame.gone, last), self.facts, state, self.chance)
                 if way is not None:
                     frames = (*self.frames[:depth], *way.frames)
                     attempts = self.attempts + len(way.legs) - outcome.skipped
@@ -236,92 +208,6 @@ class Plan:
             if outcome.skipped and frame.last is not None:
                 outcome = frame.last  # somebody in this branch was asked: that is how the branch ended
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How to get from a node to a target: the branches on the way, and what is left of the chance."""
-
-    frames: tuple[Frame, ...]
-    legs: tuple[Leaf, ...]
-    chance: float
-    anyway: bool
-    delay: float = 0.0
-
-
-def _enter(node: Node, facts: Facts, state: State, chance: float, *, anyway: bool = False) -> _Way | None:
-    """Return the way to the first target below ``node``, or None when nobody there can be asked."""
-    if isinstance(node, Branch):
-        return _next(Frame(node, frozenset()), facts, state, chance)
-    if anyway and node.path in state.probed:
-        return None
-    return _Way((), (node,), chance, anyway)
-
-
-def _next(frame: Frame, facts: Facts, state: State, chance: float) -> _Way | None:
-    """Return the way through the next target of a branch that is not done with, or None when there is none."""
-    branch, gone = frame.branch, set(frame.gone)
-    targets, anyway = _candidates(branch, facts, state)
-    if branch.mode == "hedge":
-        return _hedge(frame, targets, facts, state, chance, anyway=anyway)
-    while left := [index for index in targets if index not in gone]:
-        index, rest = _choose(branch, left, facts, state, chance)
-        gone.add(index)
-        way = _enter(branch.targets[index], facts, state, rest, anyway=anyway)
-        if way is not None:
-            return replace(way, frames=(replace(frame, gone=frozenset(gone)), *way.frames))
-    return None
-
-
-def _hedge(frame: Frame, targets: list[int], facts: Facts, state: State, chance: float, *, anyway: bool) -> _Way | None:
-    legs: list[Leaf] = []
-    for index in targets:
-        way = _enter(frame.branch.targets[index], facts, state, chance, anyway=anyway)
-        if way is not None:
-            legs.append(way.legs[0])
-            chance = way.chance
-    if not legs:
-        return None
-    done = replace(frame, gone=frozenset(range(len(frame.branch.targets))))
-    return _Way((done,), tuple(legs), chance, anyway, frame.branch.delay)
-
-
-def _candidates(branch: Branch, facts: Facts, state: State) -> tuple[list[int], bool]:
-    """Return the targets that the branch may use, in the document's order, and whether they are used although open.
-
-    Open targets are as if not there, unless all of them are open: then the breaker is bypassed, as in Portkey.
-    """
-    if branch.mode == "conditional":
-        chosen = next((each.then for each in branch.conditions if holds(each.query, facts)), branch.default)
-        there = [] if chosen is None else [chosen]
-    elif branch.mode == "loadbalance":
-        there = [index for index, weight in enumerate(_weights(branch)) if weight > 0]
-    else:
-        there = list(range(len(branch.targets)))
-    closed = [index for index in there if not state.is_open(branch.targets[index])]
-    if branch.mode == "single":
-        return (closed or there)[:1], not closed
-    return closed or there, not closed
-
-
-def _choose(branch: Branch, left: list[int], facts: Facts, state: State, chance: float) -> tuple[int, float]:
-    """Return which of the targets ``left`` is next, and what is left of the chance."""
-    if branch.mode != "loadbalance" or len(left) == 1:
-        return left[0], chance
-    weights = [_weights(branch)[index] for index in left]
-    if branch.policy == "least_outstanding":
-        return left[by_load([load(branch.targets[index], state.outstanding) for index in left], weights)], chance
-    if branch.sticky is not None:
-        values = [value_of(name, facts) for name in branch.sticky.hash_fields]
-        key = sticky_key(values, branch.sticky.ttl, state.unix)
-        if key is not None:
-            return left[by_key(key, [branch.targets[index].path for index in left], weights)], chance
-    index, rest = by_weight(weights, chance)
-    return left[index], rest
-
-
-def _weights(branch: Branch) -> tuple[float, ...]:
-    return branch.weights or (1.0,) * len(branch.targets)
 
 
 def _closed(node: Node, state: State) -> GatewayError:
