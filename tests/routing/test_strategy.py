@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing.document import MAX_DEPTH, MAX_HEDGED, MAX_TARGETS, examine, parse
+from proxy.routing.document import MAX_DEPTH, MAX_HEDGED, MAX_TARGETS, examine, parse, parse_text
 from proxy.routing.tree import Branch, BreakerRules, Condition, Leaf, Retry, Sticky, leaves
 
 OPENAI = {"provider": "openai", "api_key": "sk-1"}
@@ -361,3 +363,11 @@ def test_the_conditions_of_a_document_have_a_limit_together() -> None:
 
 def test_names_may_repeat_where_nothing_is_chosen_by_them() -> None:
     assert examine(document("fallback", NAMED[0], NAMED[0]))[1] == ()
+
+
+def test_every_config_that_the_page_shows_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) >= 3
+    for text in shown:
+        assert isinstance(parse_text(text), Branch)
