@@ -129,7 +129,7 @@ def examine(document: Any) -> tuple[Node, tuple[tuple[str, str], ...]]:
 
 @dataclass(frozen=True, slots=True)
 class _Inherited:
-    """What a node has from those above it. ``after_commit`` lies apart: a child's ``retry`` does not undo it unsaid."""
+    """What a node has from those above it. A ``retry`` of its own replaces theirs, but for an ``after_commit`` unsaid."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     retry: Retry = Retry()
@@ -168,18 +168,15 @@ class _Reader:
     def _leaf(
         self, path: str, name: str | None, own: dict[str, Any], given: dict[str, Entry], here: _Inherited
     ) -> Leaf:
-        mode = given.get(
-            "azure_auth_mode"
-        )  # the azure_entra_ keys say it already; the others need Azure's own machines
-        if mode is not None and mode.value != "entra":
+        mode = given.get("azure_auth_mode")
+        if mode is not None and mode.value != "entra":  # the other modes need Azure's own machines
             self.mistakes.append((mode.path, "only 'entra' is supported: give tenant, client id and client secret"))
         values = {**own, **here.values}
         if values.get("provider", "").startswith("@"):  # Portkey's newer spelling of a virtual key
             slug = values.pop("provider")[1:].partition("/")[0]
             if values.setdefault("virtual_key", slug) != slug:
-                self.mistakes.append(
-                    (given["virtual_key"].path, f"names another virtual key than provider {shown(slug)}")
-                )
+                what = f"names another virtual key than provider {shown(slug)}"
+                self.mistakes.append((given["virtual_key"].path, what))
         return Leaf(path, name, retry=here.retry, **values)
 
     def _branch(
@@ -187,9 +184,8 @@ class _Reader:
     ) -> Node:
         documents = targets.value
         if not isinstance(documents, list) or not documents:
-            self.mistakes.append(
-                (targets.path, "must be a list of targets, not empty: a request would have nowhere to go")
-            )
+            what = "must be a list of targets, not empty: a request would have nowhere to go"
+            self.mistakes.append((targets.path, what))
             return Leaf(path)
         self._targets += len(documents)
         if depth > MAX_DEPTH or self._targets > MAX_TARGETS:
