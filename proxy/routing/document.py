@@ -129,7 +129,7 @@ def examine(document: Any) -> tuple[Node, tuple[tuple[str, str], ...]]:
 
 @dataclass(frozen=True, slots=True)
 class _Inherited:
-    """What a node has from those above it. A ``retry`` of its own replaces theirs, but for an ``after_commit`` unsaid."""
+    """What a node has from those above it. Its own ``retry`` replaces theirs, but for an ``after_commit`` unsaid."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     retry: Retry = Retry()
