@@ -3,6 +3,8 @@
 The order of precedence, and who may send which secret where, is INTERFACE 4 in code: nothing else in the house
 decides it. Three people can name things: the operator (settings), the caller (headers, inline configs), and both.
 A secret of the operator's never follows a host that the caller named; a caller's key goes only where the caller said.
+All of this holds for each target of a config by itself, and all of them are looked up before a byte is sent: a target
+that would be refused is no fallback.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from proxy.errors import GatewayError
-from proxy.routing.document import Leaf, parse_text
+from proxy.routing.document import parse_text
 from proxy.routing.target import AzureOptions, Target
+from proxy.routing.tree import Leaf, leaves, with_leaves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from proxy.access.callers import Caller
     from proxy.access.hosts import CustomHosts
     from proxy.routing.hints import Hints
+    from proxy.routing.tree import Node
 
 Names = Literal["settings", "request"]
 
@@ -43,7 +47,7 @@ class Directory:
     """What the names in a request can refer to."""
 
     virtual_keys: Mapping[str, VirtualKey]
-    configs: Mapping[str, Leaf]
+    configs: Mapping[str, Node]
     default_config: str | None
     hosts: CustomHosts
 
@@ -59,16 +63,20 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A config leaf and, once somebody has named it, its provider.
+    """A config's tree, who wrote it, and the provider of those of its targets that name none.
 
-    ``config`` is the saved config's slug, for the record. While ``source`` is None only a ``model`` of the form
-    ``@slug/model`` can still tell where the request goes.
+    ``config`` is the saved config's slug, for the record. ``source`` is None when nobody was asked or nobody said.
     """
 
-    leaf: Leaf
-    leaf_named_by: Names
+    node: Node
+    named_by: Names
     config: str | None
     source: Source | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every target has a provider; else only a ``model`` of the form ``@slug/model`` can still name it."""
+        return self.source is not None or all(leaf.provider or leaf.virtual_key for leaf in leaves(self.node))
 
 
 def choose(hints: Hints, caller: Caller, directory: Directory) -> Choice:
@@ -82,10 +90,10 @@ def choose(hints: Hints, caller: Caller, directory: Directory) -> Choice:
         if caller.key is not None and not caller.key.allow_config:
             raise _not_allowed("This gateway key may not send a config of its own.")
         if hints.config.lstrip().startswith(("{", "[")):
-            choice = Choice(leaf := parse_text(hints.config), "request", None, _leaf_source(leaf, "request"))
+            choice = Choice(parse_text(hints.config), "request", None, None)
         else:
             choice = _of_saved(hints.config, directory)
-        if choice.source is None:
+        if not choice.complete:
             choice = replace(choice, source=_header_source(hints))
         return _completed(choice, caller, directory)
     source = _header_source(hints)
@@ -106,24 +114,43 @@ def by_model(choice: Choice, model: str | None) -> tuple[Choice, str]:
             "No upstream was named. Send x-portkey-provider, x-portkey-virtual-key or x-portkey-config, or a model "
             "of the form @slug/model.",
         )
-    leaf = replace(choice.leaf, override_params={"model": name, **choice.leaf.override_params})
-    return replace(choice, leaf=leaf, source=Source(virtual_key=slug)), name
+
+    def renamed(leaf: Leaf) -> Leaf:
+        return replace(leaf, override_params={"model": name, **leaf.override_params})
+
+    return replace(choice, node=with_leaves(choice.node, renamed), source=Source(virtual_key=slug)), name
 
 
-def target_of(choice: Choice, hints: Hints, caller: Caller, directory: Directory) -> Target:
-    """Return the target of a complete choice, with the credential it may use and no other.
+def targets_of(choice: Choice, hints: Hints, caller: Caller, directory: Directory) -> dict[str, Target]:
+    """Return every target of a complete choice by its path, in the document's order.
+
+    Raises what :func:`target_of` raises for any of them, which is named when there are several.
+    """
+    found: dict[str, Target] = {}
+    for leaf in leaves(choice.node):
+        try:
+            found[leaf.path] = target_of(leaf, choice, hints, caller, directory)
+        except GatewayError as refused:
+            if leaf is choice.node or refused.code == "missing_provider":
+                raise
+            raise GatewayError(refused.code, f"{leaf.path}: {refused.message}", param=refused.param) from None
+    return found
+
+
+def target_of(leaf: Leaf, choice: Choice, hints: Hints, caller: Caller, directory: Directory) -> Target:
+    """Return the target that one leaf of a complete choice describes, with the credential it may use and no other.
 
     Raises ``not_allowed``, ``invalid_provider`` (an unknown virtual key), ``invalid_custom_host``.
     """
-    source, leaf = choice.source, choice.leaf
+    source = _leaf_source(leaf, choice.named_by) or choice.source
     if source is None:
         by_model(choice, None)
         raise AssertionError("by_model raises without a model")
     virtual_key = _virtual_key(source.virtual_key, caller, directory) if source.virtual_key is not None else None
-    host, named_by = _host(choice, hints, directory)
-    config_secret = choice.leaf_named_by == "settings" and _has_secret(leaf)
+    host, named_by = _host(leaf, choice, hints, directory)
+    config_secret = choice.named_by == "settings" and _has_secret(leaf)
     own_secret = virtual_key is not None or config_secret
-    if own_secret and (named_by == "request" or _redirects_azure(choice)):
+    if own_secret and (named_by == "request" or _redirects_azure(leaf, choice)):
         raise _not_allowed("A virtual key or a key from the settings is never sent to a host that a request names.")
     if config_secret and leaf.provider is None and leaf.virtual_key is None and source.named_by == "request":
         raise _not_allowed("A key from the settings is never sent to a provider that a request names.")
@@ -134,7 +161,7 @@ def target_of(choice: Choice, hints: Hints, caller: Caller, directory: Directory
     timeout = hints.request_timeout if hints.request_timeout is not None else leaf.request_timeout
     return Target(
         provider=virtual_key.provider if virtual_key is not None else source.provider or "",
-        path="config",
+        path=leaf.path,
         key=key,
         base_url=host or (virtual_key.base_url if virtual_key is not None else None),
         named_by=named_by,
@@ -149,14 +176,14 @@ def target_of(choice: Choice, hints: Hints, caller: Caller, directory: Directory
 
 
 def _of_saved(slug: str, directory: Directory) -> Choice:
-    leaf = directory.configs.get(slug)
-    if leaf is None:
+    node = directory.configs.get(slug)
+    if node is None:
         raise GatewayError(
             "unknown_config",
             f"There is no saved config {slug[:64]!r}. Send the slug of one, or the config itself as JSON.",
             param="x-portkey-config",
         )
-    return Choice(leaf, "settings", slug, _leaf_source(leaf, "settings"))
+    return Choice(node, "settings", slug, None)
 
 
 def _leaf_source(leaf: Leaf, named_by: Names) -> Source | None:
@@ -174,10 +201,14 @@ def _header_source(hints: Hints) -> Source | None:
 
 
 def _completed(choice: Choice, caller: Caller, directory: Directory) -> Choice:
-    """Return a choice whose config named no provider with that of the key's config, else of the default one."""
+    """Return a choice whose targets lack a provider with that of the key's config, else of the default one.
+
+    Only a config of one target has a provider to lend.
+    """
     for slug in (caller.key.config if caller.key is not None else None, directory.default_config):
-        if choice.source is None and slug is not None:
-            choice = replace(choice, source=_of_saved(slug, directory).source)
+        if slug is not None and not choice.complete:
+            lender = _of_saved(slug, directory).node
+            choice = replace(choice, source=_leaf_source(lender, "settings") if isinstance(lender, Leaf) else None)
     return choice
 
 
@@ -192,13 +223,13 @@ def _virtual_key(slug: str, caller: Caller, directory: Directory) -> VirtualKey:
     return found
 
 
-def _host(choice: Choice, hints: Hints, directory: Directory) -> tuple[str | None, Names]:
+def _host(leaf: Leaf, choice: Choice, hints: Hints, directory: Directory) -> tuple[str | None, Names]:
     """Return the base URL that replaces the provider's, and who named it; a header beats every config."""
     if hints.custom_host is not None:
         return directory.hosts.check(hints.custom_host, "x-portkey-custom-host"), "request"
-    if choice.leaf_named_by == "settings":
-        return choice.leaf.custom_host, "settings"
-    custom, foundry = choice.leaf.custom_host, choice.leaf.azure_foundry_url
+    custom, foundry = leaf.custom_host, leaf.azure_foundry_url
+    if choice.named_by == "settings":
+        return custom, "settings"
     if foundry is not None:
         directory.hosts.check(foundry, "azure_foundry_url")
     if custom is not None:
@@ -206,11 +237,10 @@ def _host(choice: Choice, hints: Hints, directory: Directory) -> tuple[str | Non
     return None, "settings" if foundry is None else "request"
 
 
-def _redirects_azure(choice: Choice) -> bool:
+def _redirects_azure(leaf: Leaf, choice: Choice) -> bool:
     """Whether a caller's config names the Azure resource or tenant that a secret would go to."""
-    leaf = choice.leaf
     named = leaf.resource_name or leaf.azure_foundry_url or leaf.azure_entra_tenant_id
-    return choice.leaf_named_by == "request" and named is not None
+    return choice.named_by == "request" and named is not None
 
 
 def _has_secret(leaf: Leaf) -> bool:

@@ -15,9 +15,10 @@ from proxy.metering.prices import price_of
 from proxy.providers.registry import Row, lookup, own_provider, registry
 from proxy.relay.house import House
 from proxy.relay.patience import limits_of
-from proxy.routing.document import Leaf, examine
+from proxy.routing.document import examine
 from proxy.routing.resolve import Directory, VirtualKey
 from proxy.routing.target import AzureOptions
+from proxy.routing.tree import leaves
 from proxy.settings import Mistake, secrets_in
 from proxy.settings.mistakes import did_you_mean
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from proxy.metering.prices import Origin, Price
     from proxy.providers.registry import Registry
+    from proxy.routing.tree import Node
     from proxy.settings import PriceRow, Settings
 
 
@@ -139,22 +141,24 @@ def _virtual_keys(settings: Settings, providers: Registry, mistakes: list[Mistak
 
 def _configs(
     settings: Settings, providers: Registry, virtual_keys: dict[str, VirtualKey], mistakes: list[Mistake]
-) -> dict[str, Leaf]:
+) -> dict[str, Node]:
     found = {}
     for index, given in enumerate(settings.configs):
         place = f"configs[{index}].config"
-        leaf, problems = examine(_plain(given.config))
+        node, problems = examine(_plain(given.config))
         mistakes.extend(Mistake(f"{place}.{path}" if path != "config" else place, what) for path, what in problems)
-        if leaf.provider is not None:
-            _look_up(providers, leaf.provider, f"{place}.provider", mistakes)
-        if leaf.virtual_key is not None and leaf.virtual_key not in virtual_keys:
-            mistakes.append(Mistake(f"{place}.virtual_key", f"there is no virtual key {leaf.virtual_key!r}"))
-        found[given.slug] = leaf
+        for leaf in leaves(node):
+            here = place + leaf.path.removeprefix("config")
+            if leaf.provider is not None:
+                _look_up(providers, leaf.provider, f"{here}.provider", mistakes)
+            if leaf.virtual_key is not None and leaf.virtual_key not in virtual_keys:
+                mistakes.append(Mistake(f"{here}.virtual_key", f"there is no virtual key {leaf.virtual_key!r}"))
+        found[given.slug] = node
     return found
 
 
 def _gateway_keys(
-    settings: Settings, configs: dict[str, Leaf], virtual_keys: dict[str, VirtualKey], mistakes: list[Mistake]
+    settings: Settings, configs: dict[str, Node], virtual_keys: dict[str, VirtualKey], mistakes: list[Mistake]
 ) -> list[GatewayKey]:
     found = []
     for index, given in enumerate(settings.auth.keys):

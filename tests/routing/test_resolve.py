@@ -10,10 +10,11 @@ import pytest
 from proxy.access.callers import Caller, GatewayKey
 from proxy.access.hosts import CustomHosts
 from proxy.errors import GatewayError
-from proxy.routing.document import Leaf, parse
+from proxy.routing.document import parse
 from proxy.routing.hints import Hints
-from proxy.routing.resolve import Choice, Directory, Source, VirtualKey, by_model, choose, target_of
+from proxy.routing.resolve import Choice, Directory, Source, VirtualKey, by_model, choose, target_of, targets_of
 from proxy.routing.target import AzureOptions, Target
+from proxy.routing.tree import Leaf, Retry
 
 LOCAL = "whisper-local"
 HOST = "https://own.example/v1"
@@ -59,9 +60,10 @@ def resolved(hints: Hints, caller: Caller = CALLER, default: str | None = None, 
     """Return the target as the relay finds it: by the head, else by the model."""
     house = directory(default)
     choice = choose(hints, caller, house)
-    if choice.source is None:
+    if not choice.complete:
         choice, _ = by_model(choice, model)
-    return target_of(choice, hints, caller, house)
+    (target,) = targets_of(choice, hints, caller, house).values()
+    return target
 
 
 # The order of precedence: each row leaves out one more, and what is left decides.
@@ -108,7 +110,7 @@ def test_the_order_of_precedence(changes: dict[str, Any], provider: str) -> None
 
 def test_the_config_that_is_used_lends_its_other_words_whoever_names_the_provider() -> None:
     choice = choose(Hints(config="retry", provider="openai"), CALLER, directory())
-    assert choice == Choice(Leaf(attempts=2), "settings", "retry", Source(provider="openai"))
+    assert choice == Choice(Leaf(retry=Retry(2)), "settings", "retry", Source(provider="openai"))
 
 
 @pytest.mark.parametrize("model", [None, "", "whisper-1", "@", "@vk", "@vk/", "@/whisper-1", "vk/whisper-1"])
@@ -125,12 +127,12 @@ def test_nobody_named_an_upstream(model: str | None) -> None:
 def test_a_model_names_a_virtual_key_and_is_rewritten(model: str, slug: str, name: str) -> None:
     choice, found = by_model(Choice(Leaf(), "request", None, None), model)
     assert (choice.source, found) == (Source(virtual_key=slug), name)
-    assert choice.leaf.override_params == {"model": name}
+    assert choice.node == Leaf(override_params={"model": name})
 
 
 def test_a_configs_own_model_beats_the_one_behind_the_slug() -> None:
     choice, _ = by_model(Choice(Leaf(override_params={"model": "own"}), "settings", "c", None), "@vk/whisper-1")
-    assert choice.leaf.override_params == {"model": "own"}
+    assert choice.node == Leaf(override_params={"model": "own"})
 
 
 @pytest.mark.parametrize(
@@ -342,7 +344,7 @@ def test_a_deployment_in_a_header_does_not_beat_a_table_of_deployments() -> None
     azure = AzureOptions("contoso", deployments=MappingProxyType({"whisper-1": "w"}))
     house = Directory({"vk": VirtualKey("vk", "azure-openai", "s", azure=azure)}, {}, None, CustomHosts())
     hints = Hints(virtual_key="vk", azure_deployment_id="other")
-    assert target_of(choose(hints, CALLER, house), hints, CALLER, house).azure == azure
+    assert targets_of(choose(hints, CALLER, house), hints, CALLER, house)["config"].azure == azure
 
 
 @pytest.mark.parametrize(
@@ -354,7 +356,7 @@ def test_a_header_beats_the_configs_request_timeout(
 ) -> None:
     leaf = Leaf(provider="openai", request_timeout=config)
     choice = Choice(leaf, "request", None, Source(provider="openai"))
-    assert target_of(choice, Hints(request_timeout=header), CALLER, directory()).request_timeout == seconds
+    assert target_of(leaf, choice, Hints(request_timeout=header), CALLER, directory()).request_timeout == seconds
 
 
 def test_the_rest_of_a_leaf_reaches_the_target() -> None:

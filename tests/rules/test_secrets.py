@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from proxy.access.callers import Caller, GatewayKey
-from proxy.routing.document import Leaf
 from proxy.routing.hints import Hints
 from proxy.routing.target import AzureOptions, Target
+from proxy.routing.tree import Leaf
 from proxy.settings import Settings
 from tests.rules.sources import module, python_files
 

@@ -11,8 +11,8 @@ from multidict import CIMultiDict
 
 from proxy.access.hosts import CustomHosts
 from proxy.metering.cost import cost_of
-from proxy.routing.document import Leaf
 from proxy.routing.target import AzureOptions
+from proxy.routing.tree import Leaf
 from proxy.server.assemble import assemble
 from proxy.settings import load
 
@@ -35,6 +35,10 @@ def assembled(tmp_path: Path) -> Any:
         return house, [str(mistake) for mistake in mistakes]
 
     return assembled
+
+
+def fallback(*targets: dict[str, Any]) -> dict[str, Any]:
+    return {"strategy": {"mode": "fallback"}, "targets": list(targets)}
 
 
 NOWHERE = [
@@ -65,8 +69,20 @@ NOWHERE = [
         "configs[0].config.retry.attempts: must be a whole number from 0 to 5",
     ),
     (
-        {"configs": [{"slug": "c", "config": {"targets": [{}]}}]},
-        "configs[0].config.targets: several targets are not supported yet",
+        {"configs": [{"slug": "c", "config": {"targets": [{"provider": "openai"}]}}]},
+        "configs[0].config.targets: have no effect without a strategy",
+    ),
+    (
+        {"configs": [{"slug": "c", "config": fallback({"provider": "openai"}, {"providr": "groq"})}]},
+        "configs[0].config.targets[1].providr: unknown key; did you mean 'provider'?",
+    ),
+    (
+        {"configs": [{"slug": "c", "config": fallback({"provider": "openai"}, {"provider": "lost"})}]},
+        "configs[0].config.targets[1].provider: There is no provider",
+    ),
+    (
+        {"configs": [{"slug": "c", "config": fallback(fallback({"virtual_key": "lost"}))}]},
+        "configs[0].config.targets[0].targets[0].virtual_key: there is no virtual key 'lost'",
     ),
     (
         {"auth": {"mode": "keys", "keys": [{"name": "a", "key": "gw", "config": "lost"}]}},
