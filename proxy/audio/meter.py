@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.audio.container import NEEDED, Container, sniff
+from proxy.audio.container import FLAC, NEEDED, WAV, Container, sniff
 from proxy.audio.duration import UNKNOWN_DURATION, Duration, Probe, Unmeasured
+from proxy.audio.flac import FlacProbe
+from proxy.audio.wav import WavProbe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # A new format of which the duration can be told is one more row.
-_PROBES: Final[Mapping[str, type[Probe]]] = {}
+_PROBES: Final[Mapping[str, type[Probe]]] = {
+    WAV.name: WavProbe,
+    FLAC.name: FlacProbe,
+}
 
 
 def probe_for(container: Container) -> Probe:
@@ -22,8 +27,9 @@ def probe_for(container: Container) -> Probe:
 class Meter:
     """Push parser: ``feed`` it a file, tell it when that ``end``s, and ask for its ``duration`` at any time.
 
-    ``container`` is None until the first bytes have shown it, or the file ended; ``size`` counts bytes. It never raises,
-    holds no more than its probe does, and does nothing per byte. ``fault`` is what a probe should not have raised.
+    ``container`` is None until the first bytes have shown it, or the file ended; ``size`` counts bytes. It never
+    raises, holds no more than its probe does, and does nothing per byte. ``fault`` is what a probe should not have
+    raised.
     """
 
     __slots__ = ("_head", "_probe", "container", "fault", "size")

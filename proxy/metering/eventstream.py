@@ -20,7 +20,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class EventStream:
-    """Push parser: chunks of an event stream in, cut anywhere; the last usage that an event told of out.
+    """Push parser: chunks of an event stream in, cut anywhere; out comes the last usage that one told of.
 
     Never raises. Only an event's own ``usage`` counts: ``duration`` in an event may be that of one segment. An event
     over 512 KiB is passed over. The last one counts even without its blank line, if its JSON is whole.

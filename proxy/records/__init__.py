@@ -1,1 +1,1 @@
-"""What happened: the record of a request, and its line on stdout. Nothing here knows of HTTP or of sockets."""
+"""What happened: the record of a request, its line on stdout, its metrics. Nothing here knows of HTTP or of sockets."""

@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 _SHARE: Final = 0.1  # of the time may go into rendering before it repeats itself: requests want the interpreter too
 _AHEAD: Final = 0.5  # seconds of rendering that may come at once: a few who look twice are no storm
-_STALE: Final = 1.0  # seconds: no answer is older, well under any scrape interval
+_STALE: Final = 1.0  # seconds: no answer is older, which is well under any scrape interval
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
     body: bytes
     made: float
+    took: float
 
 
 class Exposition:
     """What ``/metrics`` shows of ``registry``. ``prepare`` is called on the event loop before each rendering.
 
-    An answer is fresh unless those before have used up rendering's share of the time; then it is the last one again,
-    at most a second old.
+    An answer is fresh unless those before have used up rendering's share of the time; then it is the last one again
+    for as long as its own rendering takes to make up for, and for a second at most.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Exposition:
         self._ahead = min(self._ahead + (now - self._looked) * _SHARE, _AHEAD)
         self._looked = now
         page = self._pages.get(form)
-        if page is not None and self._ahead <= 0 and now - page.made < _STALE:
+        if page is not None and self._ahead <= 0 and now - page.made < min(page.took / _SHARE, _STALE):
             return form, page.body
         task = self._rendering.get(form)
         if task is None:
@@ -70,9 +71,10 @@ class Exposition:
             self._prepare()
             body = await asyncio.to_thread(_text, self._registry, form)
         finally:
+            took = self._clock() - began
             del self._rendering[form]
-            self._ahead -= self._clock() - began
-        self._pages[form] = _Page(body, began)
+            self._ahead -= took
+        self._pages[form] = _Page(body, began, took)
         return body
 
 

@@ -6,11 +6,14 @@ name and its successor takes the files over, so that counts go on where they wer
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import struct
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, values
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 _VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _MEMORY: Final = "/dev/shm"  # noqa: S108  (a folder of our own in it: nobody else's files)
 _ROOM: Final = 16_777_216  # bytes free: a full file system kills whoever writes to a mapped file
+_PREFIX: Final = "audiogate-metrics-"
+_LOCK: Final = "lock"
 _TRIES: Final = 5  # to read files of which one is being made: that takes microseconds
 _PAUSE: Final = 0.002  # seconds between tries
 
@@ -32,10 +37,23 @@ _PAUSE: Final = 0.002  # seconds between tries
 def directory() -> Iterator[str]:
     """Make a private directory for the workers' values, in memory where there is room; remove it at the end.
 
-    Raises OSError when there is no place for it.
+    Those of processes that were killed, and could not, go first. Raises OSError when there is no place for it.
     """
-    with tempfile.TemporaryDirectory(prefix="audiogate-", dir=_roomy(), ignore_cleanup_errors=True) as path:
+    parent = _roomy() or tempfile.gettempdir()
+    _sweep(parent)
+    with (
+        tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True) as path,
+        Path(path, _LOCK).open("wb") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)  # for as long as this process lives
         yield path
+
+
+def _sweep(parent: str) -> None:
+    for lock in Path(parent).glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError), lock.open("rb") as file:  # held, somebody else's, or gone meanwhile
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent)
 
 
 def _roomy() -> str | None:

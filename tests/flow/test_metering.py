@@ -259,7 +259,7 @@ def test_a_cut_upload_tells_what_had_come(metered: Stage) -> None:
     with metered.connect() as connection:
         metered.begin(connection, len(body))
         connection.send(body[: len(body) // 2])
-        metered.seen("started")
+        metered.seen("length", 20_000)
     record = metered.record()
     assert record["outcome"] == "client_left"
     assert record["audio"]["ended_early"] is True

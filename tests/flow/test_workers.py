@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bootstrap import in_ci, missing
 from tests.flow.client import BrokenReplyError
 from tests.flow.conftest import base_settings
 from tests.flow.forms import usual
 from tests.flow.gateway import Gateway
+from tests.flow.scripts import READ_ALL, hold
+from tests.records.shown import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +37,11 @@ def pair(own_gateway: Callable[..., Stage]) -> Stage:
 
 def sockets_of(pid: int) -> int:
     """How many sockets a process holds."""
-    entries = Path(f"/proc/{pid}/fd").iterdir()
-    return sum(str(entry.readlink()).startswith("socket:") for entry in entries)
+    count = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            count += str(entry.readlink()).startswith("socket:")
+    return count
 
 
 def held(pids: list[int]) -> dict[int, int]:
@@ -77,6 +86,75 @@ def test_a_worker_that_dies_is_replaced_and_the_other_serves_on(pair: Stage) -> 
         return served >= 20
 
     pair.gateway.wait_for(serves, "twenty answers in a row")
+    pair.gateway.stop()
+
+
+def metrics(stage: Stage) -> dict[str, float]:
+    return parsed(stage.gateway.ops("/metrics")[1])
+
+
+def totals(found: dict[str, float]) -> dict[str, float]:
+    """Return what may never go back."""
+    return {name: value for name, value in found.items() if re.match(r"\w+_(?:total|count|sum)\b", name)}
+
+
+SERVED = 'requests_total{code="200",method="POST",route="transcriptions"}'
+
+
+def test_metrics_are_those_of_all_workers_and_survive_a_killed_one(pair: Stage) -> None:
+    for _ in range(20):
+        assert pair.post().status == 200
+    pair.records(20)
+    before = metrics(pair)
+    assert before[SERVED] == before["request_body_bytes_count" + '{route="transcriptions"}'] == 20
+    assert (before["workers"], before["config_last_reload_successful"], before["draining"]) == (2, 1, 0)
+    for victim in pair.gateway.pids()[1:]:
+        os.kill(victim, signal.SIGKILL)
+        pair.gateway.wait_for(lambda gone=victim: gone not in pair.gateway.pids(), "the worker to be gone")
+        shown = metrics(pair)
+        lost = {name: value for name, value in totals(before).items() if shown.get(name, 0) < value}
+        assert not lost, "counts went back"
+        pair.gateway.wait_for(lambda: metrics(pair)["workers"] == 2, "a new worker", 15)
+    assert pair.post().status == 200
+    pair.records(21)
+    pair.gateway.wait_for(lambda: metrics(pair)[SERVED] == 21, "the new request to be counted")
+    assert metrics(pair)['log_records_total{result="written",sink="stdout"}'] == 21
+    pair.gateway.stop()
+
+
+def test_what_was_going_on_in_a_killed_worker_is_over(pair: Stage) -> None:
+    pair.script(READ_ALL, hold("never"))
+    in_flight = 'requests_in_flight{route="transcriptions"}'
+    with pair.connect() as connection:
+        pair.begin(connection, len(usual()))
+        connection.send(usual())
+        pair.seen()
+        pair.gateway.wait_for(lambda: metrics(pair)[in_flight] == 1, "the request to show")
+        for victim in pair.gateway.pids()[1:]:
+            os.kill(victim, signal.SIGKILL)
+        pair.gateway.wait_for(lambda: metrics(pair).get(in_flight, 0) == 0, "the request to be gone", 15)
+        pair.gateway.wait_for(lambda: metrics(pair)["workers"] == 2, "new workers", 15)
+    pair.gateway.stop()
+
+
+def test_the_workers_folder_goes_with_the_supervisor(pair: Stage) -> None:
+    def mapped() -> set[Path]:
+        lines = Path(f"/proc/{pair.gateway.process.pid}/maps").read_text().splitlines()
+        return {Path(line.split(maxsplit=5)[5]).parent for line in lines if line.endswith("_supervisor.db")}
+
+    (folder,) = mapped()
+    assert {file.name.rpartition("_")[2] for file in folder.iterdir()} == {"lock", "w0.db", "w1.db", "supervisor.db"}
+    pair.gateway.stop()
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(missing("promtool") is not None and not in_ci(), reason=str(missing("promtool")))
+def test_promtool_has_nothing_to_say_of_many_workers(pair: Stage) -> None:
+    assert pair.post().status == 200
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=pair.gateway.ops("/metrics")[1], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
     pair.gateway.stop()
 
 

@@ -65,7 +65,7 @@ def filled(expr: str, *, rate_interval: str = "1m", time_range: str = "1h", **va
     known = {
         "__rate_interval": rate_interval,
         "__range": time_range,
-        "__interval_ms": "15000",
+        "__interval_ms": "60000",
         **dict.fromkeys(("job", "route", "provider", "model"), ".*"),
         **variables,
     }

@@ -86,8 +86,10 @@ def test_a_compressed_reply_is_read_however_it_is_cut(
 @pytest.mark.parametrize("window", [31, 15, -15])
 def test_nothing_is_left_inside_the_decompressor(window: int) -> None:
     encoding = "gzip" if window == 31 else "deflate"
+    nested = b'","b":' + b'{"a":' * 200 + b"1" + b"}" * 201  # its end is one repetition, which a limit can halve
     for size in range(65_500, 65_900):
-        reply = REPLY[:-1] + b" " * (size - len(REPLY)) + b"}"
+        head = REPLY[:-1] + b',"a":"'
+        reply = head + b"x" * (size - len(head) - len(nested)) + nested
         assert usage_in(deflated(reply, window), "application/json", encoding) == SEVEN
 
 

@@ -140,15 +140,28 @@ async def test_answers_are_fresh_until_rendering_has_had_its_share_of_the_time()
     assert await times(exposition) == fresh + 1
 
 
+async def test_an_answer_is_repeated_for_ten_times_as_long_as_it_took() -> None:
+    clock = Clock()
+    source = Source(lambda: clock.go(0.8))
+    exposition = Exposition(source.registry, lambda: None, clock=clock)
+    assert await times(exposition) == 1
+    source.during = lambda: clock.go(0.02)
+    clock.go(0.5)
+    assert await times(exposition) == 2
+    clock.go(0.1)
+    assert await times(exposition) == 2
+    clock.go(0.1)
+    assert await times(exposition) == 3
+
+
 async def test_no_answer_is_older_than_a_second() -> None:
     clock = Clock()
     source = Source(lambda: clock.go(5.0))
     exposition = Exposition(source.registry, lambda: None, clock=clock)
     assert await times(exposition) == 1
-    source.during = lambda: None
-    clock.go(0.0)
+    source.during = lambda: clock.go(0.5)
     assert await times(exposition) == 2  # the first took five seconds: it was old when it was done
-    clock.go(0.9)
+    clock.go(0.4)
     assert await times(exposition) == 2
     clock.go(0.2)
     assert await times(exposition) == 3

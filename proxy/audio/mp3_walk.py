@@ -1,0 +1,263 @@
+"""Walks the frames of an MPEG audio stream: counts those that have passed, whatever stands between them.
+
+What is counted depends on the bytes alone, never on where they were cut, and the work for a chunk is bounded by its
+length: see :class:`_Patience`.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Final
+
+from proxy.audio.id3 import ID3_HEADER, id3_length
+from proxy.audio.mp3_frames import ANY_HEADER, HEADER, STRIDE, Kind, Stride, kind_of, stride_of
+from proxy.audio.mp3_info import Info, read_info
+
+_STEADY_AFTER: Final = 64  # frames of one bitrate, 1.7 s: a file that begins so is taken to have one bitrate
+_MISFITS: Final = 16  # strides that do not fit, as with odd padding; more, and striding costs more than it saves
+
+_JUNK: Final = 131_072  # bytes that are no frames, searched in 2 ms at worst
+_DETOUR: Final = 256  # as many bytes of junk as it costs to look at a header that proves none, or to find the way back
+_EARNED: Final = 16  # bytes of frames that make up for one byte of junk
+
+_APE_HEADER: Final = 32
+_ID3V1: Final = 128
+
+
+class _Patience:
+    """How much junk is searched: a bucket that frames fill again. When it is empty, nothing more is looked at."""
+
+    def __init__(self) -> None:
+        self.left = _JUNK
+        self._walked = 0
+
+    def spend(self, cost: int, walked: int) -> None:
+        """Take ``cost`` bytes' worth, after frames of ``walked`` bytes in all."""
+        self.left = min(_JUNK, self.left + (walked - self._walked) // _EARNED) - cost
+        self._walked = walked
+
+
+class FrameWalker:
+    """Push parser for frames: ``feed`` it what follows the tags at the start; :meth:`ended` tells of the end.
+
+    Holds at most one stride (8 frames), or one frame and the header after it.
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.promised = 0  # by Info frames
+        self.gap = 0.0  # seconds that encoders added before and after the sound
+        self.lead = 0.0  # of it, those before
+        self.walked = 0  # bytes of frames
+        self.passed_over = 0  # bytes of tags
+        self.cut = False  # whether the bytes that were fed end within a frame; told by ``ended`` only
+        self._kind: Kind | None = None
+        self._kind_frames = 0
+        self._before = 0.0  # seconds of kinds that came before this one
+        self._astray = False
+        self._patience = _Patience()
+        self._steady = True
+        self._singles = _STEADY_AFTER
+        self._third = -1
+        self._stride: Stride | None = None
+        self._misfits = 0
+        self._held = bytearray()
+        self._need = HEADER
+        self._skip = 0
+        self._in_frame = False
+
+    @property
+    def seconds(self) -> float:
+        """The length of all frames counted."""
+        return self._before + (self._kind_frames * self._kind.samples / self._kind.rate if self._kind else 0.0)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether there was too much that is no frame; the rest is not looked at."""
+        return self._patience.left < 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        at, self._skip = self._skip, 0
+        while self._held:
+            held = len(self._held)
+            if held + len(chunk) < self._need:
+                self._held += chunk
+                return
+            joined = bytes(self._held) + chunk[: self._need]
+            passed = self._walk(joined, 0)
+            if passed >= held:
+                at = passed - held
+                self._held.clear()
+            else:
+                del self._held[:passed]
+        if at < len(chunk):
+            at = self._walk(chunk, at)
+        if at < len(chunk):
+            self._held += memoryview(chunk)[at:]
+        else:
+            self._skip = at - len(chunk)
+
+    def ended(self) -> FrameWalker:
+        """Return a walker that knows that no more bytes come, and so has looked at every one."""
+        last = copy.copy(self)
+        last._held = bytearray()
+        last._patience = copy.copy(self._patience)
+        held = bytes(self._held)
+        end = last._walk(held, 0, final=True) + (0 if held else self._skip)
+        if end > len(held) and last._in_frame:
+            last.cut = True
+            last.frames -= 1
+            last._kind_frames -= 1
+        return last
+
+    def _walk(self, data: bytes, at: int, *, final: bool = False) -> int:
+        """Walk on from ``at``; return where to go on: beyond the end of ``data`` to pass over what is to come."""
+        while at < len(data):
+            if self.given_up:
+                return len(data)
+            at = self._search(data, at, final) if self._astray or not self._kind else self._follow(data, at, final)
+            if at < 0:
+                return ~at
+        return at
+
+    def _wait(self, at: int, need: int, data: bytes, *, final: bool) -> int:
+        """Return what a step returns when it cannot go on from ``at`` before ``need`` bytes are there: ``~at``."""
+        if final:
+            return len(data)
+        self._need = need
+        return ~at
+
+    def _follow(self, data: bytes, at: int, final: bool) -> int:
+        """Where a header is to be expected."""
+        if not self._steady:
+            return self._take_singles(data, self._take_runs(data, at), final)
+        return self._take_singles(data, at, final) if self._singles else self._take_strides(data, at, final)
+
+    def _take_strides(self, data: bytes, at: int, final: bool) -> int:
+        """Take as many strides as fit. When none does, single frames are next."""
+        kind, stride = self._kind, self._stride
+        assert kind is not None
+        if stride is None:
+            stride = self._stride = stride_of(kind.second, self._third & 0xFC)
+        if found := stride.pattern.match(data, at):
+            size = found.end() - at
+            self._count(size // stride.low * STRIDE, size)
+            at += size
+        if not final and len(data) - at < stride.need:
+            self._need = stride.need
+            return ~at
+        if found:
+            return at
+        self._singles = STRIDE
+        self._misfits += 1
+        self._steady = self._misfits <= _MISFITS
+        return at
+
+    def _take_runs(self, data: bytes, at: int) -> int:
+        """Take frames of any bitrate, many at a time, as far as whole runs reach."""
+        assert self._kind is not None
+        for count, pattern in self._kind.runs:
+            begin, times, match = at, 0, pattern.match
+            while found := match(data, at):
+                at = found.end()
+                times += 1
+            self._count(count * times, at - begin)
+        return at
+
+    def _take_singles(self, data: bytes, at: int, final: bool) -> int:
+        """Take frame after frame, until none is there or enough have shown their bitrate."""
+        kind = self._kind
+        assert kind is not None
+        begin, last, frames = at, len(data) - HEADER, 0
+        while at <= last:
+            length = kind.length(data, at)
+            if not length:
+                break
+            frames += 1
+            if self._steady:
+                self._see_bitrate(data[at + 2])
+            at += length
+            if self._steady and not self._singles:
+                break
+        self._count(frames, at - begin)
+        if at >= len(data) or frames and self._steady and not self._singles:
+            return at
+        return self._lose(data, at, final) if at <= last else self._wait(at, HEADER, data, final=final)
+
+    def _see_bitrate(self, third: int) -> None:
+        self._singles -= 1
+        if self._third >= 0 and (third ^ self._third) & 0xFC:
+            self._steady = False
+        self._third = third
+
+    def _count(self, frames: int, size: int) -> None:
+        if frames:
+            self.frames += frames
+            self._kind_frames += frames
+            self.walked += size
+            self._in_frame = True
+
+    def _lose(self, data: bytes, at: int, final: bool) -> int:
+        """A tag, or junk, stands where a header should."""
+        if data[at] in b"IAT" and len(data) - at < _APE_HEADER and not final:
+            return self._wait(at, _APE_HEADER, data, final=final)
+        self._astray = True
+        self._patience.spend(_DETOUR, self.walked)
+        tag = tag_length(data[at : at + _APE_HEADER])
+        if tag:
+            self._in_frame = False
+            self.passed_over += tag
+        return at + tag
+
+    def _search(self, data: bytes, at: int, final: bool) -> int:
+        """Look for a frame that another of its kind follows (or the end of the file)."""
+        reach = max(self._patience.left, 0)
+        found = ANY_HEADER.search(data, at, at + reach + HEADER)
+        begin = found.start() if found else min(max(at, len(data) - HEADER + 1), at + reach + 1)
+        if begin > at:
+            self._patience.spend(begin - at, self.walked)
+            return begin
+        if not found:
+            return self._wait(at, HEADER, data, final=final)
+        kind = kind_of(data[at + 1], data[at + 2])
+        assert kind is not None
+        length = kind.length(data, at)
+        if len(data) - at < length + HEADER and not final:
+            return self._wait(at, length + HEADER, data, final=final)
+        after = data[at + length : at + length + HEADER]
+        if at + length > len(data) or not (kind.length(after, 0) if len(after) == HEADER else after[:1] in b"\xff"):
+            self._patience.spend(_DETOUR, self.walked)
+            return at + 1
+        return self._found(kind, data, at, length)
+
+    def _found(self, kind: Kind, data: bytes, at: int, length: int) -> int:
+        """The stream's frames begin, or go on, here."""
+        self._astray = False
+        if kind is not self._kind:
+            self._before = self.seconds
+            self._kind, self._kind_frames = kind, 0
+            self._steady, self._singles, self._third, self._stride = True, _STEADY_AFTER, -1, None
+        info = read_info(data[at : at + length], kind.layer)
+        if info is None:
+            return at
+        self._read(info, kind)
+        self.passed_over += length
+        return at + length
+
+    def _read(self, info: Info, kind: Kind) -> None:
+        self.promised += info.frames
+        self.lead += info.delay / kind.rate
+        self.gap += (info.delay + info.padding) / kind.rate
+        self._steady = self._steady and info.constant
+
+
+def tag_length(head: bytes) -> int:
+    """Return the length in bytes of the tag that ``head`` begins: ID3v2, ID3v1 or APE; 0 when it is none of these."""
+    if head.startswith(b"ID3"):
+        return id3_length(head[:ID3_HEADER])
+    if head.startswith(b"TAG"):
+        return _ID3V1
+    if head.startswith(b"APETAGEX") and len(head) == _APE_HEADER:
+        return _APE_HEADER + int.from_bytes(head[12:16], "little")  # the size is less the header, with the footer
+    return 0
