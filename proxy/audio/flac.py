@@ -14,6 +14,7 @@ _MAX_TAIL: Final = 131_072  # bytes: two frames of 4608 samples, 2 channels of 2
 _MIN_FRAME: Final = 10  # bytes: header 6, one constant subframe 2, footer 2
 _LOOK_EVERY: Final = 1_048_576  # bytes of audio between two looks at the tail while bytes still come
 _MAX_BLOCK: Final = 65_535  # samples
+_MIN_RATE: Final = 1_000  # Hz; 0 means that it is no audio
 
 
 class FlacProbe(PieceProbe):
@@ -86,8 +87,8 @@ class FlacProbe(PieceProbe):
         self._rate = packed >> 44
         channels, depth = (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1
         self._total = packed & (1 << 36) - 1
-        if not self._rate:
-            raise NonsenseError  # not audio
+        if self._rate < _MIN_RATE:
+            raise NonsenseError
         self._longest = int.from_bytes(body[2:4], "big") or _MAX_BLOCK
         frame = self._longest * channels * (depth + 1) // 8 + 128  # stored as it is, a side channel one bit deeper
         self._keep = min(_MAX_TAIL, 2 * frame + 128)  # and an ID3v1 tag

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.audio.container import FLAC, NEEDED, WAV, Container, sniff
+from proxy.audio.container import FLAC, MP3, NEEDED, WAV, Container, sniff
 from proxy.audio.duration import UNKNOWN_DURATION, Duration, Probe, Unmeasured
 from proxy.audio.flac import FlacProbe
+from proxy.audio.mp3 import Mp3Probe
 from proxy.audio.wav import WavProbe
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _PROBES: Final[Mapping[str, type[Probe]]] = {
     WAV.name: WavProbe,
     FLAC.name: FlacProbe,
+    MP3.name: Mp3Probe,
 }
 
 

@@ -48,7 +48,7 @@ class Mp3Probe(PieceProbe):
         self._pass_over(length - ID3_HEADER)
 
     def _rest(self, chunk: bytes, at: int) -> None:
-        chunk = chunk[at:]
+        chunk = chunk[at:]  # all of it, as a rule: CPython hands back ``chunk`` itself
         if self._flac is not None:
             self._flac.feed(chunk)
             return

@@ -52,16 +52,12 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Stride:
-    """Walks frames of one constant bitrate, :data:`STRIDE` at a time; padding makes a stride ``low`` or ``high`` bytes."""
+    """Walks frames of one bitrate, :data:`STRIDE` at a time; padding makes a stride ``low`` or ``high`` bytes."""
 
     pattern: re.Pattern[bytes]
     low: int
     high: int
-
-    @property
-    def need(self) -> int:
-        """Bytes that show whether a stride fits."""
-        return self.high + HEADER
+    need: int  # bytes that show whether a stride fits
 
 
 @lru_cache(maxsize=27)  # 3 versions, 3 layers, 3 rates: there are no more
@@ -94,9 +90,9 @@ def stride_of(second: int, third: int) -> Stride:
     low = slots * slot
     high = low + slot if part else low
     header = _start(second) + b"[%s]" % b"".join(_byte(third | bits) for bits in range(4))
-    steps = b"|".join(b".{%d}(?=%s)" % (size, header) for size in sorted({low, high}, reverse=True))
+    steps = b"|".join(b".{%d}(?=%s)" % (size, header) for size in sorted({low, high}))
     most = low // slot - 1 if part else 10_000  # beyond, the bytes walked would no longer tell how many strides
-    return Stride(_compiled(b"(?=%s)(?:%s){1,%d}+" % (header, steps, most)), low, high)
+    return Stride(_compiled(b"(?=%s)(?:%s){1,%d}+" % (header, steps, most)), low, high, high + HEADER)
 
 
 def _compiled(pattern: bytes) -> re.Pattern[bytes]:

@@ -22,6 +22,7 @@ _EARNED: Final = 16  # bytes of frames that make up for one byte of junk
 
 _APE_HEADER: Final = 32
 _ID3V1: Final = 128
+_TAGS_BEGIN: Final = b"IAT"
 
 
 class _Patience:
@@ -54,15 +55,17 @@ class FrameWalker:
         self._kind: Kind | None = None
         self._kind_frames = 0
         self._before = 0.0  # seconds of kinds that came before this one
-        self._astray = False
+        self._astray = True
+        self._maybe_tag = True
         self._patience = _Patience()
         self._steady = True
         self._singles = _STEADY_AFTER
         self._third = -1
         self._stride: Stride | None = None
         self._misfits = 0
-        self._held = bytearray()
+        self._held = b""
         self._need = HEADER
+        self._striding = False  # whether the bytes held begin a stride
         self._skip = 0
         self._in_frame = False
 
@@ -79,31 +82,33 @@ class FrameWalker:
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
         at, self._skip = self._skip, 0
+        if self._held and self._striding:
+            at = self._stride_across(chunk)
         while self._held:
             held = len(self._held)
             if held + len(chunk) < self._need:
                 self._held += chunk
                 return
-            joined = bytes(self._held) + chunk[: self._need]
+            joined = self._held + chunk[: self._need]
             passed = self._walk(joined, 0)
             if passed >= held:
                 at = passed - held
-                self._held.clear()
+                self._held = b""
             else:
-                del self._held[:passed]
+                self._held = self._held[passed:]
         if at < len(chunk):
             at = self._walk(chunk, at)
         if at < len(chunk):
-            self._held += memoryview(chunk)[at:]
+            self._held = chunk[at:]
         else:
             self._skip = at - len(chunk)
 
     def ended(self) -> FrameWalker:
         """Return a walker that knows that no more bytes come, and so has looked at every one."""
         last = copy.copy(self)
-        last._held = bytearray()
+        last._held = b""
         last._patience = copy.copy(self._patience)
-        held = bytes(self._held)
+        held = self._held
         end = last._walk(held, 0, final=True) + (0 if held else self._skip)
         if end > len(held) and last._in_frame:
             last.cut = True
@@ -116,7 +121,7 @@ class FrameWalker:
         while at < len(data):
             if self.given_up:
                 return len(data)
-            at = self._search(data, at, final) if self._astray or not self._kind else self._follow(data, at, final)
+            at = self._search(data, at, final) if self._astray else self._follow(data, at, final)
             if at < 0:
                 return ~at
         return at
@@ -126,6 +131,7 @@ class FrameWalker:
         if final:
             return len(data)
         self._need = need
+        self._striding = False
         return ~at
 
     def _follow(self, data: bytes, at: int, final: bool) -> int:
@@ -146,6 +152,7 @@ class FrameWalker:
             at += size
         if not final and len(data) - at < stride.need:
             self._need = stride.need
+            self._striding = True
             return ~at
         if found:
             return at
@@ -153,6 +160,23 @@ class FrameWalker:
         self._misfits += 1
         self._steady = self._misfits <= _MISFITS
         return at
+
+    def _stride_across(self, chunk: bytes) -> int:
+        """Take the stride that began in the bytes held when it plainly fits; return where in ``chunk`` it ends.
+
+        The usual case at the start of a chunk: it saves the joining.
+        """
+        kind, stride, held = self._kind, self._stride, len(self._held)
+        assert kind is not None
+        assert stride is not None
+        if held <= stride.low and len(chunk) >= stride.need - held:
+            for size in (stride.low, stride.high):
+                at = size - held
+                if chunk[at + 2] & 0xFC == self._third & 0xFC and kind.length(chunk, at):
+                    self._count(STRIDE, size)
+                    self._held = b""
+                    return at
+        return 0
 
     def _take_runs(self, data: bytes, at: int) -> int:
         """Take frames of any bitrate, many at a time, as far as whole runs reach."""
@@ -173,23 +197,23 @@ class FrameWalker:
         while at <= last:
             length = kind.length(data, at)
             if not length:
-                break
+                self._count(frames, at - begin)
+                return self._lose(at)
             frames += 1
-            if self._steady:
-                self._see_bitrate(data[at + 2])
+            third = data[at + 2]
             at += length
-            if self._steady and not self._singles:
+            if self._steady and self._is_enough(third):
                 break
         self._count(frames, at - begin)
-        if at >= len(data) or frames and self._steady and not self._singles:
-            return at
-        return self._lose(data, at, final) if at <= last else self._wait(at, HEADER, data, final=final)
+        return self._wait(at, HEADER, data, final=final) if last < at < len(data) else at
 
-    def _see_bitrate(self, third: int) -> None:
+    def _is_enough(self, third: int) -> bool:
+        """Take note of a frame's bitrate; return whether strides are next."""
         self._singles -= 1
         if self._third >= 0 and (third ^ self._third) & 0xFC:
             self._steady = False
         self._third = third
+        return self._steady and not self._singles
 
     def _count(self, frames: int, size: int) -> None:
         if frames:
@@ -198,20 +222,16 @@ class FrameWalker:
             self.walked += size
             self._in_frame = True
 
-    def _lose(self, data: bytes, at: int, final: bool) -> int:
+    def _lose(self, at: int) -> int:
         """A tag, or junk, stands where a header should."""
-        if data[at] in b"IAT" and len(data) - at < _APE_HEADER and not final:
-            return self._wait(at, _APE_HEADER, data, final=final)
-        self._astray = True
+        self._astray = self._maybe_tag = True
         self._patience.spend(_DETOUR, self.walked)
-        tag = tag_length(data[at : at + _APE_HEADER])
-        if tag:
-            self._in_frame = False
-            self.passed_over += tag
-        return at + tag
+        return at
 
     def _search(self, data: bytes, at: int, final: bool) -> int:
         """Look for a frame that another of its kind follows (or the end of the file)."""
+        if self._maybe_tag:
+            return self._pass_tag(data, at, final)
         reach = max(self._patience.left, 0)
         found = ANY_HEADER.search(data, at, at + reach + HEADER)
         begin = found.start() if found else min(max(at, len(data) - HEADER + 1), at + reach + 1)
@@ -225,11 +245,23 @@ class FrameWalker:
         length = kind.length(data, at)
         if len(data) - at < length + HEADER and not final:
             return self._wait(at, length + HEADER, data, final=final)
-        after = data[at + length : at + length + HEADER]
-        if at + length > len(data) or not (kind.length(after, 0) if len(after) == HEADER else after[:1] in b"\xff"):
-            self._patience.spend(_DETOUR, self.walked)
-            return at + 1
-        return self._found(kind, data, at, length)
+        if followed(data, at + length, kind):
+            return self._found(kind, data, at, length)
+        self._patience.spend(_DETOUR, self.walked)
+        return at + 1
+
+    def _pass_tag(self, data: bytes, at: int, final: bool) -> int:
+        """Pass over the tag that may stand where frames begin or end."""
+        if data[at] in _TAGS_BEGIN and len(data) - at < _APE_HEADER and not final:
+            return self._wait(at, _APE_HEADER, data, final=final)
+        length = tag_length(data[at : at + _APE_HEADER])
+        if not length:
+            self._maybe_tag = False
+            return at
+        self._in_frame = False
+        self.passed_over += length
+        self._patience.spend(_DETOUR, self.walked)
+        return at + length
 
     def _found(self, kind: Kind, data: bytes, at: int, length: int) -> int:
         """The stream's frames begin, or go on, here."""
@@ -250,6 +282,12 @@ class FrameWalker:
         self.lead += info.delay / kind.rate
         self.gap += (info.delay + info.padding) / kind.rate
         self._steady = self._steady and info.constant
+
+
+def followed(data: bytes, at: int, kind: Kind) -> bool:
+    """Return whether a header of ``kind`` is at ``at``, as far as there are bytes, and no less than none."""
+    after = data[at : at + HEADER]
+    return kind.length(after, 0) > 0 if len(after) == HEADER else at <= len(data) and after[:1] in b"\xff"
 
 
 def tag_length(head: bytes) -> int:

@@ -36,6 +36,9 @@ class PieceProbe(Probe):
         self._wanted = 0
 
     def _take(self, chunk: bytes) -> None:
+        if not self._wanted and not self._skip:
+            self._rest(chunk, 0)
+            return
         at = 0
         while True:
             passed = min(self._skip, len(chunk) - at)

@@ -20,7 +20,7 @@ _IN_BLOCKS: Final = frozenset({_MS_ADPCM, _IMA_ADPCM, _GSM})  # their fmt ends w
 _MAX_CHUNKS: Final = 256  # before data; files have a handful, and each costs a step
 _FMT_READ: Final = 40  # bytes: WAVEFORMATEXTENSIBLE, the longest that says something about time
 _MAX_RATE: Final = 6_144_000  # Hz: 16 times 384 kHz
-_MIN_RATE: Final = 100  # Hz: nothing that is heard
+_MIN_RATE: Final = 1_000  # Hz: telephones have 8000; below, a header is a mistake and would multiply the bill
 _MIN_BYTE_RATE: Final = 50  # the slowest speech codecs, at 450 bit/s, take 56
 
 _UNKNOWN_32: Final = 0xFFFF_FFFF
