@@ -51,6 +51,7 @@ class Attempt:
     head_at: float | None = None
     ended: float | None = None
     replayed: bool = False
+    possibly_billed: bool = False
 
     def opened(self, seconds: float) -> None:
         """Take note that a connection was opened for this attempt."""
@@ -71,6 +72,7 @@ class Attempt:
             "ttfb_ms": _ms(self.started, self.head_at),
             "total_ms": _ms(self.started, self.ended),
             "replayed": self.replayed,
+            "possibly_billed": self.possibly_billed,
         }
 
 

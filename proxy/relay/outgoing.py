@@ -20,7 +20,7 @@ _log = logging.getLogger("audiogate")
 
 
 class Outgoing:
-    """Feeds one attempt from an upload.
+    """Feeds one attempt from an upload. ``keep``: another attempt may need the upload again.
 
     An exception must never leave the generator: aiohttp would report it as the upstream's fault and, had the body
     ended instead, would call it complete. So a failure interrupts the task that waits for the reply, with the reason,
@@ -28,7 +28,14 @@ class Outgoing:
     """
 
     def __init__(
-        self, upload: Upload, attempt: Attempt, patience: Patience, *, length: int | None, rewriter: Rewriter | None
+        self,
+        upload: Upload,
+        attempt: Attempt,
+        patience: Patience,
+        *,
+        length: int | None,
+        rewriter: Rewriter | None,
+        keep: bool,
     ) -> None:
         self.length = length
         self._upload = upload
@@ -36,6 +43,7 @@ class Outgoing:
         self._patience: Patience | None = patience
         self._interrupt = patience.interrupt
         self._rewriter = rewriter
+        self._keep = keep
         self._stopped = False
 
     def stop(self) -> None:
@@ -51,8 +59,8 @@ class Outgoing:
         """Yield the body's bytes; never return before all of them were taken."""
         attempt, loop = self._attempt, asyncio.get_running_loop()
         try:
-            self._upload.rewind()
-            while chunk := await self._upload.read():
+            reader = self._upload.reader(keep=self._keep)
+            while chunk := await reader.read():
                 if self._stopped:
                     await loop.create_future()
                 for piece in (chunk,) if self._rewriter is None else self._rewriter.feed(chunk):

@@ -86,6 +86,30 @@ class Patience:
             if self._task is not None:
                 self._schedule(self._loop.time())
 
+    @property
+    def ends(self) -> float | None:
+        """When the whole request is over (``timeouts.total``), on the loop's clock; None: never."""
+        return self._total[0] if self._total[0] < _NEVER else None
+
+    def begin_attempt(self, seconds: float | None) -> None:
+        """Take note that an attempt begins, whose reply's head is to come in ``seconds`` (a target's own limit)."""
+        self._deadline = self._total
+        if seconds is not None:
+            self.deadline(seconds)
+
+    def taken(self) -> GatewayError | None:
+        """Return, once, the reason why the running task was just cancelled; the task goes on with something else.
+
+        None: somebody else cancelled it, and the cancellation must pass.
+        """
+        error, self.reason = self.reason, None
+        if error is None or self._task is None or self._task.uncancel():
+            return None
+        self.enter(Phase.GATEWAY)
+        self._deadline = self._total
+        self._schedule(self._since)
+        return error
+
     def head_reached(self) -> None:
         """Forget the deadline of the reply's head: from here on only ``timeouts.total`` counts."""
         self._deadline = self._total

@@ -52,14 +52,18 @@ class Answer:
             reply.content_length = len(body)
         return await self._send_whole(reply, body)
 
-    async def relay(self, upstream: ClientResponse, redact: Iterable[str], bill: Bill) -> web.StreamResponse:
+    async def relay(
+        self, upstream: ClientResponse, redact: Iterable[str], bill: Bill, *, hold: bool
+    ) -> web.StreamResponse:
         """Send the upstream's reply. ``redact`` are secrets that an error body must not show; ``bill`` reads along.
+
+        ``hold``: another upstream could answer instead, so a short reply of unknown length is read whole first, too.
 
         Raises GatewayError when it failed: with ``started`` unset it can still be answered.
         """
         headers = to_client(upstream.headers)
         length = _declared(upstream)
-        whole = await self._whole(upstream, length)
+        whole = await self._whole(upstream, length, hold=hold)
         if whole is None:
             return await self._stream(upstream, headers, length, bill)
         status = upstream.status
@@ -83,12 +87,13 @@ class Answer:
             else:
                 headers[name] = value
 
-    async def _whole(self, upstream: ClientResponse, length: int | None) -> bytes | None:
+    async def _whole(self, upstream: ClientResponse, length: int | None, *, hold: bool) -> bytes | None:
         """Return a small reply's body, or None for one that is to be streamed."""
         if self._request.method == "HEAD" or upstream.status in _BODILESS or upstream.status < 200:
             return b""
-        error = upstream.status >= 400
-        if upstream.content_type == "text/event-stream" or (length is None and not error) or (length or 0) > SMALL:
+        held = hold and not upstream.content_type.startswith("audio/")
+        wanted = held or upstream.status >= 400
+        if upstream.content_type == "text/event-stream" or (length is None and not wanted) or (length or 0) > SMALL:
             return None
         self._patience.enter(Phase.REPLY)
         parts: list[bytes] = []
@@ -98,7 +103,7 @@ class Answer:
                 parts.append(chunk)
                 size += len(chunk)
                 self._patience.enter(Phase.REPLY)
-                if size > SMALL:  # an error of unknown length turned out long: it is passed on as it is
+                if size > SMALL:  # a reply of unknown length turned out long: it is passed on as it comes
                     self._read_ahead = parts
                     return None
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
@@ -122,10 +127,12 @@ class Answer:
         await reply.prepare(self._request)
         self.started = True
         record.status = upstream.status
-        for chunk in self._read_ahead:
-            await self._write(reply, chunk)
         record.answered = loop.time()
         try:
+            for chunk in self._read_ahead:
+                if observed:
+                    bill.feed(chunk)
+                await self._write(reply, chunk)
             while True:
                 patience.enter(Phase.REPLY)
                 try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from proxy.providers.base import Outbound
     from proxy.providers.provider import Provider
     from proxy.records.record import Attempt, Record
-    from proxy.relay.decision import Plan
+    from proxy.relay.decision import Prepared
     from proxy.relay.door import Visit
     from proxy.relay.house import House
     from proxy.relay.patience import Patience
@@ -55,27 +55,30 @@ class Sender:
         self._record = record
         self._caller = caller
 
-    async def prepare(self, plan: Plan, visit: Visit, upload: Upload) -> Outbound:
+    async def prepare(self, prepared: Prepared, visit: Visit, upload: Upload) -> Outbound:
         """Return the provider's request; the upload is read on as long as a field is needed and may still come."""
         if visit.route is Route.SPEECH:
             await upload.whole(MAX_JSON)
-        elif plan.outbound is not None:
-            return plan.outbound
+        elif prepared.outbound is not None:
+            return prepared.outbound
         while True:
             try:
-                return plan.provider.prepare(plan.target, self._asked(visit, upload))
+                return prepared.provider.prepare(prepared.target, self._asked(visit, upload))
             except FieldNeeded as needed:
+                upload.note_keeping()
                 name, form = needed.name, upload.form
                 if form is None:
                     await upload.whole(MAX_JSON)
                 else:
                     await upload.until(lambda: form.first(name) is not None)  # noqa: B023  (awaited here)
-                self._record.replay = upload.kept_in
 
     async def send(
-        self, outbound: Outbound, provider: Provider, target: Target, visit: Visit, upload: Upload
+        self, outbound: Outbound, provider: Provider, target: Target, visit: Visit, upload: Upload, *, keep: bool
     ) -> tuple[ClientResponse, Outgoing | None]:
-        """Send one attempt; return the reply, its head read, and the upload that may still be going on."""
+        """Send one attempt; return the reply, its head read, and the upload that may still be going on.
+
+        ``keep``: another attempt may need the upload again.
+        """
         record, request = self._record, self._request
         override = target.override_params.get("model")
         record.model_used = override if isinstance(override, str) else None
@@ -93,7 +96,8 @@ class Sender:
             gateway_key=self._caller.secret,
             identity=visit.route is not Route.PASSTHROUGH,
         )
-        body = await self._body(outbound, provider, upload, attempt)
+        attempt.replayed = bool(self._record.attempts[:-1]) and upload.received > 0
+        body = await self._body(outbound, provider, upload, attempt, keep=keep)
         length = len(body) if isinstance(body, bytes) else body.length if body is not None else None
         if length is not None:
             headers["Content-Length"] = str(length)
@@ -133,7 +137,7 @@ class Sender:
         return Asked(visit.route, visit.path, visit.query, fields, complete=True)
 
     async def _body(
-        self, outbound: Outbound, provider: Provider, upload: Upload, attempt: Attempt
+        self, outbound: Outbound, provider: Provider, upload: Upload, attempt: Attempt, *, keep: bool
     ) -> Outgoing | bytes | None:
         """Return the body plan: none, JSON in one piece, the client's bytes, or those rewritten."""
         form = upload.form
@@ -152,20 +156,20 @@ class Sender:
             if upload.length is None and provider.needs_content_length:
                 await self._read_to_end(upload)
             length = upload.received if upload.ended and provider.needs_content_length else upload.length
-            return Outgoing(upload, attempt, self._patience, length=length, rewriter=None)
+            return Outgoing(upload, attempt, self._patience, length=length, rewriter=None, keep=keep)
         length = None
         if form is not None and upload.length is not None:
             await upload.until(lambda: form.file_started)
-            length = plan_length(b"".join(upload.kept()), boundary, outbound.edits, upload.length, limits)
+            length = plan_length(upload.kept_head(), boundary, outbound.edits, upload.length, limits)
         promised = length is not None
         if length is None and provider.needs_content_length:
             await self._read_to_end(upload)
             length = rewritten_length(upload.kept(), boundary, outbound.edits, limits)
         rewriter = Rewriter(boundary, outbound.edits, limits, promised=promised)
-        return Outgoing(upload, attempt, self._patience, length=length, rewriter=rewriter)
+        return Outgoing(upload, attempt, self._patience, length=length, rewriter=rewriter, keep=keep)
 
     async def _read_to_end(self, upload: Upload) -> None:
         """Keep the whole upload first, for an upstream that wants its length; it is checked before a byte goes out."""
+        upload.note_keeping()
         await upload.until(lambda: False)
         upload.commit()
-        self._record.replay = upload.kept_in

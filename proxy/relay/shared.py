@@ -11,10 +11,18 @@ from proxy.relay.departures import Departures
 from proxy.relay.spool import Budget
 from proxy.relay.tokens import Tokens
 from proxy.relay.upstream import Upstreams
+from proxy.routing.backoff import RetryBudget
+from proxy.routing.breaker import Breakers
 
 if TYPE_CHECKING:
+    from proxy.relay.decision import Prepared
+    from proxy.relay.upload import Upload
     from proxy.settings import Settings
 
+Flight = tuple[tuple[str, str | None], int]
+"""An attempt under way: its upstream (a provider and its address, if that is not its own) and a number."""
+
+_AN_UPLOAD: Final = 0.001  # seconds that an upload counts for before its audio shows: of two idle ones, one has it
 RETRY_AFTER: Final = 1  # seconds that a refused client should wait: uploads end all the time
 
 
@@ -29,6 +37,9 @@ class Shared:
         self.departures = Departures(asyncio.get_running_loop())
         self.tokens = Tokens()
         self.upstreams = Upstreams(settings.timeouts)
+        self.breakers = Breakers()
+        self._retry_budgets: dict[str, RetryBudget] = {}  # by provider: as many as the settings and the table name
+        self._flights: dict[tuple[str, str | None], dict[int, Upload]] = {}
         self.in_flight = 0
         self.in_flight_by_route: Counter[str] = Counter()
         self.upstream_in_flight: Counter[str] = Counter()
@@ -48,6 +59,35 @@ class Shared:
             raise GatewayError(
                 "overloaded", "Too many requests are under way. Try again soon.", retry_after=RETRY_AFTER
             )
+
+    def fly(self, prepared: Prepared, upload: Upload) -> Flight:
+        """Take note of an attempt under way; give what this returns to :meth:`land`."""
+        provider = prepared.provider.slug
+        self.upstream_in_flight[provider] += 1
+        flight = (provider, prepared.target.base_url), id(upload)
+        self._flights.setdefault(flight[0], {})[flight[1]] = upload
+        return flight
+
+    def land(self, flight: Flight) -> None:
+        """Take note that an attempt has ended."""
+        upstream, number = flight
+        self.upstream_in_flight[upstream[0]] -= 1
+        uploads = self._flights[upstream]
+        uploads.pop(number, None)
+        if not uploads:
+            del self._flights[upstream]
+
+    def outstanding(self, prepared: Prepared) -> float:
+        """Return the seconds of audio sent to a target's upstream and not answered yet, as far as they are known."""
+        uploads = self._flights.get((prepared.provider.slug, prepared.target.base_url), {})
+        return sum(upload.seconds + _AN_UPLOAD for upload in uploads.values())
+
+    def retry_budget(self, provider: str) -> RetryBudget:
+        """Return what keeps retries from melting a provider that is sick."""
+        budget = self._retry_budgets.get(provider)
+        if budget is None:
+            budget = self._retry_budgets[provider] = RetryBudget()
+        return budget
 
     def adopt(self, settings: Settings) -> None:
         """Change to new settings; requests under way keep the connections they began with."""

@@ -44,6 +44,7 @@ class Budget:
 
 class Spool:
     """The first bytes of one upload. Append at the end, read from the start any number of times; close it in the end.
+    ``where`` says where the last bytes went.
 
     The first ``replay.memory`` bytes stay in memory as the chunks they came in; the rest goes to a file that was
     never linked into a folder (``O_TMPFILE``), encrypted by AES-256-CTR with a key that exists in this object only.
@@ -51,6 +52,7 @@ class Spool:
 
     def __init__(self, limits: Replay, budget: Budget) -> None:
         self.size = 0
+        self.where: Literal["memory", "disk"] = "memory"
         self._limits = limits
         self._budget = budget
         self._memory: list[bytes] = []
@@ -59,11 +61,6 @@ class Spool:
         self._file: int | None = None
         self._secret = b""
         self._cipher: CipherContext | None = None
-
-    @property
-    def where(self) -> Literal["memory", "disk"]:
-        """Where the last bytes went."""
-        return "memory" if self._file is None else "disk"
 
     def append(self, chunk: bytes) -> None:
         """Keep ``chunk``; raises :class:`SpoolFullError` and keeps nothing of it when it does not fit."""
@@ -97,6 +94,7 @@ class Spool:
 
     def _write(self, chunk: bytes) -> None:
         if self._file is None:
+            self.where = "disk"
             self._secret = os.urandom(48)  # 32 bytes of key, 16 of initial counter
             self._file = _unnamed_file(self._limits.directory or tempfile.gettempdir())
             self._cipher = self.new_cipher()

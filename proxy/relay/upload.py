@@ -1,4 +1,4 @@
-"""The client's upload: one source, any number of sequential readers, and a commit before its last bytes.
+"""The client's upload: one source, any number of readers from its first byte, and a commit before its last bytes.
 
 A reader pulls: the client is read only as fast as the upstream takes bytes. What passes is observed (form, container,
 size) and, when asked for, kept in a spool so that reading can begin again. The last bytes are handed out only when the
@@ -8,7 +8,8 @@ whole upload has been found good: no provider can act on a form whose closing de
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from aiohttp.web import RequestPayloadError
 
@@ -17,6 +18,7 @@ from proxy.audio.duration import UNKNOWN_DURATION
 from proxy.errors import GatewayError
 from proxy.form.observer import FormObserver, check_complete
 from proxy.relay.patience import Phase, client_left
+from proxy.relay.reading import Reader
 from proxy.relay.spool import Spool, SpoolFullError
 
 if TYPE_CHECKING:
@@ -32,10 +34,8 @@ if TYPE_CHECKING:
     from proxy.form.scanner import FormLimits
     from proxy.records.record import Record
     from proxy.relay.patience import Patience
-    from proxy.relay.spool import Budget, SpoolReader
+    from proxy.relay.spool import Budget
     from proxy.settings import Replay
-
-_CLOSING: Final = len(b"\r\n----\r\n")  # what a closing delimiter has beside its boundary (RFC 2046, 5.1.1)
 
 
 class Upload:
@@ -44,7 +44,8 @@ class Upload:
     ``form`` observes a multipart body; None for every other kind. ``length`` is the Content-Length, None for a chunked
     body. ``limit`` is the largest body in bytes; ``formats`` what the target takes (None: anything);
     ``model_required`` whether a form without ``model`` is refused. These three may be narrowed until the upload is
-    committed.
+    committed. ``keeping`` says that what comes is kept for another reader; ``exhausted`` that it could not be, so that
+    no other reader can begin.
     """
 
     def __init__(
@@ -70,29 +71,44 @@ class Upload:
         self.ended = False
         self.committed = False
         self.reading = False
+        self.keeping = True
+        self.exhausted = False
         self.container: Container | None = None
+        self.head_size = 0
         self._request = request
         self._source: StreamReader = request.content
         self._chunked = length is None
         self._record = record
         self._patience = patience
         self._spool = Spool(replay, budget)
-        self._keeping = True
-        self._again: SpoolReader | None = None
-        self._tail = len(boundary) + _CLOSING if boundary is not None else 0
-        self._position = 0
-        self._held = b""
+        self._kept_on_purpose = False
+        self._unkept = b""  # the one chunk that came when no more could be kept and nobody was there to take it
+        self._reader: Reader | None = None
 
-    # Reading on, ahead of any attempt
+    # Reading on, while no attempt is there to take what comes
 
     async def until(self, ready: Callable[[], bool]) -> None:
-        """Read on and keep what comes until ``ready()`` or the end; only before the first attempt.
+        """Read on and keep what comes until ``ready()`` or the end.
 
         Raises whatever the upload itself fails with, and ``upload_too_large`` when no more can be kept.
         """
-        assert self._keeping, "what an attempt has passed on is not kept"
+        assert self.keeping, "what an attempt has passed on is not kept"
         while not self.ended and not ready():
-            await self._next()
+            await self._pull_and_keep()
+            if self.exhausted:
+                raise GatewayError(
+                    "upload_too_large",
+                    "The upload is too large to be kept until it can be sent on. Send the fields before the file.",
+                )
+
+    async def gather(self, seconds: float) -> None:
+        """Let the client go on for so long before the next attempt, as far as what comes can be kept."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.keeping and not self.ended and not self.exhausted:
+                    await self._pull_and_keep()
+                self._patience.enter(Phase.GATEWAY)
+                await asyncio.Event().wait()
 
     async def whole(self, limit: int) -> bytes:
         """Return the whole body, at most ``limit`` bytes: for JSON, which must be read to be changed."""
@@ -105,42 +121,51 @@ class Upload:
         """Return what was kept so far, from the first byte."""
         return iter(self._spool.reader().read, b"")
 
+    def kept_head(self) -> bytes:
+        """Return what came up to the first bytes of the file: enough to plan how the form is rewritten."""
+        parts, size = [], 0
+        for chunk in self.kept():
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= self.head_size > 0:
+                break
+        return b"".join(parts)
+
     @property
-    def kept_in(self) -> Literal["memory", "disk"]:
-        """Where the last bytes were kept."""
-        return self._spool.where
+    def replay(self) -> Literal["off", "memory", "disk", "exhausted"]:
+        """What was made of the upload for the sake of another reader, as records say it."""
+        if self.exhausted:
+            return "exhausted"
+        return self._spool.where if self._kept_on_purpose else "off"
+
+    def note_keeping(self) -> None:
+        """Take note that the upload is kept because it was needed again, or may be."""
+        self._kept_on_purpose = True
 
     # Reading for an attempt
 
-    def rewind(self) -> None:
-        """Begin at the first byte: what was kept comes first, then what the client sends on. That is not kept."""
-        self._keeping = False
-        self._again = self._spool.reader()
-        self._position = 0
-        self._held = b""
+    def reader(self, *, keep: bool) -> Reader:
+        """Return a reader from the first byte, in place of any other; ``keep``: another one may be needed."""
+        if keep and not self.exhausted:
+            self.note_keeping()
+        else:
+            self.keeping = False
+        self._reader = Reader(self, self._spool.reader())
+        return self._reader
 
-    async def read(self) -> bytes:
-        """Return the next bytes that may go out; empty at the end, when the upload has been committed."""
-        while True:
-            if self._again is not None:
-                chunk = self._again.read()
-                if not chunk:
-                    self._again = None
-                    self._spool.close()
-                    continue
-            elif self.ended:
-                self.commit()
-                held, self._held = self._held, b""
-                return held
-            else:
-                chunk = await self._next()
-                self._commit_if_whole()
-            if self.committed:  # nothing is held back of an upload that has been found good
-                chunk, self._held = self._held + chunk, b""
-            elif self._tail:
-                chunk = self._release(chunk)
-            if chunk:
-                return chunk
+    def is_read_by(self, reader: Reader) -> bool:
+        """Return whether ``reader`` is the one that counts."""
+        return self._reader is reader
+
+    def take_unkept(self) -> bytes:
+        """Return what came beyond the kept bytes while no reader was there; once."""
+        chunk, self._unkept = self._unkept, b""
+        return chunk
+
+    def forget(self) -> None:
+        """Free what was kept: its last reader has passed it, and no other will come."""
+        if not self.keeping:
+            self._spool.close()
 
     @property
     def duration(self) -> Duration:
@@ -148,13 +173,19 @@ class Upload:
         file = self.form.file if self.form is not None else None
         return UNKNOWN_DURATION if file is None else file.audio.duration
 
+    @property
+    def seconds(self) -> float:
+        """The audio that has come so far, in seconds, as far as that can be told while it comes."""
+        file = self.form.file if self.form is not None else None
+        return 0.0 if file is None else file.audio.seconds
+
     def close(self) -> None:
         """Free what was kept."""
         self._spool.close()
 
     # Within
 
-    async def _next(self) -> bytes:
+    async def pull(self) -> bytes:
         """Return the next bytes from the client, observed and, if need be, kept; empty at the end."""
         self._patience.enter(Phase.CLIENT)
         self.reading = True
@@ -189,41 +220,23 @@ class Upload:
         if self.form is not None:
             self.form.feed(chunk)
             if self.container is None and self.form.file is not None:
+                self.head_size = self.head_size or self.received
                 self._look(self.form.file)
-        if self._keeping:
+        if self.keeping:
             try:
                 self._spool.append(chunk)
             except SpoolFullError:
-                raise GatewayError(
-                    "upload_too_large",
-                    "The upload is too large to be kept until it can be sent on. Send the fields before the file.",
-                ) from None
+                self.keeping, self.exhausted = False, True
         return chunk
+
+    async def _pull_and_keep(self) -> None:
+        chunk = await self.pull()
+        if self.exhausted:
+            self._unkept = chunk
 
     def _gone(self) -> bool:
         transport = self._request.transport
         return transport is None or transport.is_closing()
-
-    def _release(self, chunk: bytes) -> bytes:
-        """Hold back the closing delimiter's length at the end of the form, and never a byte before it.
-
-        With a Content-Length the end is known by count; without one, that many bytes are carried from chunk to chunk.
-        """
-        self._position += len(chunk)
-        if self.length is not None:
-            excess = self._position - (self.length - self._tail)
-            if excess <= 0:
-                return chunk
-        else:
-            excess = self._tail
-        data = self._held + chunk if self._held else chunk
-        keep = min(excess, len(data))
-        self._held = data[len(data) - keep :]
-        return data[: len(data) - keep]
-
-    def _commit_if_whole(self) -> None:
-        if self.ended:
-            self.commit()
 
     def commit(self) -> None:
         """Check, once, everything that only the end can tell; from here on the last bytes may go out."""
@@ -249,6 +262,14 @@ class Upload:
             raise too_large(limit)
         if self.container is not None:
             self._refuse_container(self.container)
+
+    def refusal(self, limit: int, formats: frozenset[str] | None) -> GatewayError | None:
+        """Return why a target with these limits cannot be sent this upload, as far as that can be told by now."""
+        if self.received > limit or (self.length is not None and self.length > limit):
+            return too_large(limit)
+        if formats is not None and self.container is not None and not accepts(self.container, formats):
+            return unsupported_format(formats, self.container)
+        return None
 
     def _refuse_length(self) -> None:
         if self.length is not None and self.length > self.limit:

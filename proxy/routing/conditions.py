@@ -48,6 +48,10 @@ class Facts:
     complete: bool
 
 
+NOTHING_KNOWN: Final = Facts({}, {}, "", {}, complete=True)
+"""For plans that ask nothing."""
+
+
 class ParamNeeded(Exception):  # noqa: N818  (no error: more of the upload will tell)
     """The answer hangs on a field that has not been seen yet. Ask again when it is, or when the form has ended."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from proxy.errors import GatewayError
 from proxy.routing.backoff import LONGEST_WAIT, backoff
 from proxy.routing.checks import MAX_ATTEMPTS
+from proxy.routing.conditions import NOTHING_KNOWN
 from proxy.routing.document import MAX_TARGETS
 from proxy.routing.outcome import is_passed_on, is_retried
 from proxy.routing.tree import leaves
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from proxy.routing.conditions import Facts
     from proxy.routing.outcome import Outcome
     from proxy.routing.tree import Leaf, Node
-    from proxy.routing.way import CALM, Frame, way_on, way_to
+    from proxy.routing.way import State
 
 MOST_ATTEMPTS: Final = MAX_TARGETS * (MAX_ATTEMPTS + 1)  # all a document can ask for: who wants more runs in a circle
 
@@ -107,6 +108,11 @@ class Plan:
         if way is None:
             raise _closed(node, state)
         return cls(way.legs, way.frames, facts, way.chance, deadline, way.delay, way.anyway, len(way.legs))
+
+    @classmethod
+    def lone(cls, leaf: Leaf) -> Plan:
+        """Return the plan for a config of one target, whatever the request."""
+        return cls((leaf,), (), NOTHING_KNOWN, 0.0)
 
     @property
     def leaf(self) -> Leaf:

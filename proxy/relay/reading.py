@@ -1,0 +1,73 @@
+"""Reads an upload for one attempt: what was kept, then what comes; the last bytes only once it is committed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from proxy.relay.spool import SpoolReader
+    from proxy.relay.upload import Upload
+
+_CLOSING: Final = len(b"\r\n----\r\n")  # what a closing delimiter has beside its boundary (RFC 2046, 5.1.1)
+
+
+class Reader:
+    """Reads one upload from its first byte; an upload makes it, and makes another for the next attempt.
+
+    Until the upload has been found good, as many bytes as a closing delimiter has are held back at its end, and never
+    a byte before them: with a Content-Length the end is known by count; without one, that many are carried from chunk
+    to chunk.
+    """
+
+    def __init__(self, upload: Upload, kept: SpoolReader) -> None:
+        self._upload = upload
+        self._kept: SpoolReader | None = kept
+        self._tail = len(upload.boundary) + _CLOSING if upload.boundary is not None else 0
+        self._position = 0
+        self._held = b""
+
+    async def read(self) -> bytes:
+        """Return the next bytes that may go out; empty at the end. Waits for ever once another reader has begun."""
+        upload = self._upload
+        while True:
+            if not upload.is_read_by(self):
+                await asyncio.Event().wait()
+            if self._kept is not None:
+                chunk = self._next_kept(self._kept)
+            elif upload.ended:
+                upload.commit()
+                held, self._held = self._held, b""
+                return held
+            else:
+                chunk = await upload.pull()
+                if upload.ended:
+                    upload.commit()
+            if upload.committed:  # nothing is held back of an upload that has been found good
+                chunk, self._held = self._held + chunk, b""
+            elif self._tail:
+                chunk = self._release(chunk)
+            if chunk:
+                return chunk
+
+    def _next_kept(self, kept: SpoolReader) -> bytes:
+        chunk = kept.read()
+        if chunk:
+            return chunk
+        self._kept = None
+        self._upload.forget()
+        return self._upload.take_unkept()
+
+    def _release(self, chunk: bytes) -> bytes:
+        self._position += len(chunk)
+        length = self._upload.length
+        if length is not None:
+            excess = self._position - (length - self._tail)
+            if excess <= 0:
+                return chunk
+        else:
+            excess = self._tail
+        data = self._held + chunk if self._held else chunk
+        keep = min(excess, len(data))
+        self._held = data[len(data) - keep :]
+        return data[: len(data) - keep]
