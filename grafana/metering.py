@@ -107,7 +107,13 @@ def usage_table(title: str, about: str) -> Panel:
         ("Cost", "currencyUSD", cost),
         ("$ / audio hour", "currencyUSD", f"{cost} / ({audio} > 0) * {HOUR}"),
         ("First byte p95", "s", quantile(0.95, "audiogate_upstream_ttfb_seconds", MODEL, *EACH, over=RANGE)),
-        ("Real-time factor p50", "short", quantile(0.5, "audiogate_realtime_factor", MODEL, *EACH, over=RANGE)),
+        ("Real-time factor p50", "none", quantile(0.5, "audiogate_realtime_factor", MODEL, *EACH, over=RANGE)),
         ("Unpriced", "short", increase("audiogate_unpriced_requests_total", MODEL, *EACH)),
     ]
-    return table(title, about, [(name, unit, Query(expr, instant=True)) for name, unit, expr in columns], sort="Cost")
+    return table(
+        title,
+        about,
+        [(name, unit, Query(expr, instant=True)) for name, unit, expr in columns],
+        sort="Cost",
+        labels=EACH,
+    )

@@ -148,7 +148,7 @@ def _requests() -> list[Panel]:
         lines(
             "Requests by status",
             "Requests finished per second by the status the client got; 499 is a client that left.",
-            [Query(rate("audiogate_requests_total", ROUTE, "code"), "{{code}}")],
+            [Query(f"{rate('audiogate_requests_total', ROUTE, 'code')} > 0", "{{code}}")],
             "reqps",
             stacked=True,
             colours=CODE_COLOURS,
@@ -269,7 +269,7 @@ def _reliability() -> list[Panel]:
         lines(
             "Attempts by result",
             "Attempts sent upstream, by the status that came back or by what went wrong before one did.",
-            [Query(rate("audiogate_upstream_attempts_total", MODEL, "code"), "{{code}}")],
+            [Query(f"{rate('audiogate_upstream_attempts_total', MODEL, 'code')} > 0", "{{code}}")],
             "reqps",
             stacked=True,
             colours={**CODE_COLOURS, "/^[a-z]/": "dark-red"},
@@ -294,7 +294,7 @@ def _reliability() -> list[Panel]:
             "Further attempts at the same target, by why.",
             [
                 Query(
-                    rate("audiogate_retries_total", PROVIDER, "provider", "reason"),
+                    f"{rate('audiogate_retries_total', PROVIDER, 'provider', 'reason')} > 0",
                     "{{provider}}, {{reason}}",
                 )
             ],
@@ -344,7 +344,7 @@ def _reliability() -> list[Panel]:
         lines(
             "Refused by the gateway",
             "Requests that the gateway itself refused, by why. None of them reached a provider, nothing was billed.",
-            [Query(rate("audiogate_requests_rejected_total", JOB, "reason"), "{{reason}}")],
+            [Query(f"{rate('audiogate_requests_rejected_total', JOB, 'reason')} > 0", "{{reason}}")],
             "reqps",
             w=7,
             stacked=True,

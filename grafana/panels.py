@@ -72,7 +72,7 @@ def lines(
         "lineWidth": 0 if bars else 1,
         "pointSize": 4,
         "scaleDistribution": {"type": "log", "log": 10} if log else {"type": "linear"},
-        "showPoints": "never",
+        "showPoints": "auto",
         "spanNulls": False,
         "stacking": {"group": "A", "mode": "normal" if stacked else "none"},
         "thresholdsStyle": {"mode": "off" if limit is None else "dashed"},
@@ -146,17 +146,24 @@ def table(
     columns: Sequence[tuple[str, str, Query]],
     *,
     w: int = 24,
-    h: int = 8,
+    h: int = 10,
     sort: str | None = None,
+    labels: Sequence[str] = (),
+    words: Mapping[str, Mapping[int, str]] | None = None,
 ) -> Panel:
-    """Return a table whose rows are label sets and whose columns are ``(name, unit, query)``."""
+    """Return a table whose rows are label sets and whose columns are ``(name, unit, query)``.
+
+    ``labels`` come first, in this order. A column without a name only brings its labels. ``words`` stand for a
+    column's values.
+    """
     panel = _panel("table", title, about, [query for *_, query in columns], "short", w, h, steps=PLAIN)
     for target in panel["targets"]:
         target["format"] = "table"
     panel["fieldConfig"]["defaults"]["custom"] = {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True}
     panel["fieldConfig"]["overrides"] = [
-        {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
+        {"matcher": {"id": "byName", "options": name}, "properties": _properties(unit, (words or {}).get(name))}
         for name, unit, _ in columns
+        if name
     ]
     values = {f"Value #{target['refId']}": name for target, (name, *_) in zip(panel["targets"], columns, strict=True)}
     panel["transformations"] = [
@@ -164,9 +171,12 @@ def table(
         {
             "id": "organize",
             "options": {
-                "excludeByName": {"Time": True},
-                "indexByName": {},
-                "renameByName": {**values, "provider": "Provider", "model": "Model"},
+                "excludeByName": {"Time": True, **{value: True for value, name in values.items() if not name}},
+                "indexByName": {name: index for index, name in enumerate([*labels, *values])},
+                "renameByName": {
+                    **{label: label.capitalize() for label in labels},
+                    **{value: name for value, name in values.items() if name},
+                },
             },
         },
     ]
@@ -219,6 +229,17 @@ def _target(ref: str, query: Query) -> dict[str, Any]:
         "range": not query.instant,
         "refId": ref,
     }
+
+
+def _properties(unit: str, words: Mapping[int, str] | None) -> list[dict[str, Any]]:
+    """Return a column's format. What ``increase`` makes of a count has decimals that mean nothing."""
+    found: list[dict[str, Any]] = [{"id": "unit", "value": unit}]
+    if unit == "short":
+        found.append({"id": "decimals", "value": 0})
+    if words is not None:
+        options = {str(value): {"index": value, "text": word} for value, word in words.items()}
+        found.append({"id": "mappings", "value": [{"options": options, "type": "value"}]})
+    return found
 
 
 def _coloured(pattern: str, colour: str) -> dict[str, Any]:

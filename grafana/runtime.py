@@ -74,11 +74,11 @@ def runtime() -> list[Panel]:
         ),
         table(
             "Instances",
-            "What runs, and whether it is well. Settings 0: a changed settings file was refused.",
+            "What runs, and whether it is well. Settings that were refused: the gateway goes on with those it had.",
             [
                 (
-                    "Build",
-                    "short",
+                    "",
+                    "none",
                     Query(f"max by (instance, version, python) (audiogate_build_info{{{JOB}}})", instant=True),
                 ),
                 (
@@ -96,6 +96,8 @@ def runtime() -> list[Panel]:
             ],
             w=16,
             h=6,
+            labels=("instance", "version", "python"),
+            words={"Settings": {0: "refused", 1: "in force"}, "Draining": {0: "no", 1: "yes"}},
         ),
         lines(
             "Labels folded",

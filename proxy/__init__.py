@@ -13,7 +13,7 @@ The rooms, from the street inwards:
     form        multipart/form-data in flight: observe it, re-emit it
     audio       what the bytes say: the container by its first bytes, the duration as they pass
     metering    what a request used and costs: usage from replies, prices
-    records     what happened: the record of a request, its line on stdout
+    records     what happened: the record of a request, its line on stdout, the metrics it counts in
     transcribe  the client behind ``audiogate transcribe``
     engines     a local speech engine with an OpenAI-style face: an upstream for trying things out
     settings    the settings file → one frozen Settings, all mistakes at once

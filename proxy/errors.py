@@ -77,7 +77,7 @@ class GatewayError(Exception):
 
     ``code`` is a key of :data:`KINDS`; ``message`` says what is wrong and what to do, and never holds a key, a path of
     the host or an internal address; ``param`` names the field or header at fault; ``retry_after`` is in seconds;
-    ``failure`` says what became of the attempt that it ended, if there was one.
+    ``failure`` says what became of the attempt that it ended, if there was one, and ``cause`` more of it: ``tls``.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class GatewayError(Exception):
         param: str | None = None,
         retry_after: int | None = None,
         failure: Failure = "gateway_refused",
+        cause: Literal["tls"] | None = None,
     ) -> None:
         message = message.encode("utf-8", "backslashreplace").decode()  # a client's lone surrogate is no JSON
         super().__init__(message)
@@ -96,6 +97,7 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.failure = failure
+        self.cause = cause
 
     @property
     def kind(self) -> Kind:

@@ -12,7 +12,8 @@ HEADER_READ: Final = 16
 """Bytes: the longest frame header (section 9.1: 4, a number of up to 7, a block size of 2, a rate of 2, a CRC)."""
 
 _MAX_LOOKS: Final = 512  # headers looked at in a tail: a real one has a few dozen, and each look costs 2 us
-_MAX_CHECKED: Final = 1_048_576  # bytes put through a CRC for one tail: a real one needs three frames
+_MAX_CHECKS: Final = 12  # CRCs over a frame: an honest tail needs three, each takes 0.2 ms
+_MAX_CHECKED: Final = 524_288  # bytes put through them
 _NEIGHBOURS: Final = 8  # later headers that may end a frame: the true one and what looks like one within it
 
 
@@ -133,20 +134,20 @@ def last_sample(tail: bytes, blocking: Blocking) -> tuple[int, bool] | None:
     if tail[-128:-125] == b"TAG":  # ID3v1
         end -= 128
     later: list[tuple[int, FrameHeader]] = []
-    checked = 0
+    checks = checked = 0
     at = end
     for _ in range(_MAX_LOOKS):
         at = tail.rfind(blocking.sync, 0, at + 1)
-        if at < 0 or checked > _MAX_CHECKED:
+        if at < 0 or checks >= _MAX_CHECKS or checked > _MAX_CHECKED:
             return None
         header = read_header(tail, at, blocking.fixed)
         if header is None or header.samples > blocking.longest:
             continue
-        checked += end - at
-        if divisible(tail[at:end]):
-            return header.end, True
-        for place, following in later:
-            if following.start == header.end and divisible(tail[at:place]):
-                return header.end, False
+        ends = [(end, True), *((place, False) for place, following in later if following.start == header.end)]
+        for place, clean in ends:
+            checks += 1
+            checked += place - at
+            if divisible(tail[at:place]):
+                return header.end, clean
         later = [*later[1 - _NEIGHBOURS :], (at, header)]
     return None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.audio.container import FLAC, MP3, NEEDED, WAV, Container, sniff
+from proxy.audio.container import FLAC, MP3, MP4, NEEDED, OGG, WAV, WEBM, Container, sniff
 from proxy.audio.duration import UNKNOWN_DURATION, Duration, Probe, Unmeasured
 from proxy.audio.flac import FlacProbe
 from proxy.audio.mp3 import Mp3Probe
+from proxy.audio.mp4 import Mp4Probe
+from proxy.audio.ogg import OggProbe
 from proxy.audio.wav import WavProbe
+from proxy.audio.webm import WebmProbe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +21,9 @@ _PROBES: Final[Mapping[str, type[Probe]]] = {
     WAV.name: WavProbe,
     FLAC.name: FlacProbe,
     MP3.name: Mp3Probe,
+    MP4.name: Mp4Probe,
+    OGG.name: OggProbe,
+    WEBM.name: WebmProbe,
 }
 
 

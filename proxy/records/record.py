@@ -52,10 +52,16 @@ class Attempt:
     ended: float | None = None
     replayed: bool = False
     possibly_billed: bool = False
+    cause: Literal["tls"] | None = None
 
     def opened(self, seconds: float) -> None:
         """Take note that a connection was opened for this attempt."""
         self.connect = seconds
+
+    def unsent(self) -> None:
+        """Take note that nothing was sent after all: there was no connection."""
+        self.sent_bytes = 0
+        self.first_sent = self.upload_done = None
 
     def document(self, origin: float) -> dict[str, Any]:
         """Return this attempt as the record shows it, in milliseconds since ``origin``."""
@@ -65,6 +71,7 @@ class Attempt:
             "model": self.model,
             "status": self.status,
             "failure": self.failure,
+            "cause": self.cause,
             "started_ms": _ms(origin, self.started),
             "connect_ms": None if self.connect is None else _round(self.connect),
             "sent_bytes": self.sent_bytes,

@@ -198,6 +198,9 @@ class Exchange:
         if self._record.attempts:
             attempt = self._record.attempts[-1]
             attempt.failure = attempt.failure or error.failure
+            attempt.cause = attempt.cause or error.cause
+            if error.failure == "connect_failed":
+                attempt.unsent()
             attempt.ended = attempt.ended or asyncio.get_running_loop().time()
 
 

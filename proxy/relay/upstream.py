@@ -103,6 +103,13 @@ class Upstreams:
                 raise GatewayError(
                     "not_allowed", "This host may not be named in a request.", param="x-portkey-custom-host"
                 ) from None
+            if isinstance(error, aiohttp.ClientSSLError):
+                raise GatewayError(
+                    "upstream_unreachable",
+                    "The upstream's certificate or TLS is not acceptable. Check its address and its certificate.",
+                    failure="connect_failed",
+                    cause="tls",
+                ) from None
             raise GatewayError(
                 "upstream_unreachable",
                 "The upstream cannot be reached. Check its address and that it is up.",

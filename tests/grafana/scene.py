@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +78,9 @@ class Scene:
         self.failures: list[str] = []
         self.lively = 1.0
         self.novelty = 0.8  # share of callers of the upstream without prices who make a model's name up
+        self.calm = 1  # rounds in which what is rare happens once
         self.trouble = 0.0  # share of transcriptions that the upstream answers with 500
-        self._numbers = iter(range(1 << 30))
+        self._numbers, self._rounds = count(), count()
 
     def begin(self, callers: int) -> None:
         """Let callers begin, each with its own chances."""
@@ -110,9 +112,11 @@ class Scene:
 
     def _acts(self) -> list[Callable[[random.Random], None]]:
         """Return a round of acts: what is usual often, what is rare once."""
-        usual = [self.transcribe] * 14 + [self.translate] * 2 + [self.speak] * 3 + [self.list_models]
+        usual: list[Callable[[random.Random], None]] = [self.transcribe] * 14
+        usual += [self.translate] * 2 + [self.speak] * 3 + [self.upload_slowly] * 2 + [self.list_models]
+        if next(self._rounds) % self.calm:
+            return usual
         rare = [
-            self.upload_slowly,
             self.walk_frames,
             self.use_a_new_model,
             self.be_limited,

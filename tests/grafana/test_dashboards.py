@@ -191,10 +191,11 @@ def test_only_numbers_and_tables_ask_for_one_moment(panel: dict[str, Any]) -> No
 def test_a_table_names_and_formats_every_column(panel: dict[str, Any]) -> None:
     if panel["type"] != "table":
         return
-    renamed = panel["transformations"][-1]["options"]["renameByName"]
+    organized = panel["transformations"][-1]["options"]
     formatted = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
-    assert {f"Value #{target['refId']}" for target in panel["targets"]} <= set(renamed)
-    assert formatted <= set(renamed.values())
+    values = {f"Value #{target['refId']}" for target in panel["targets"]} - set(organized["excludeByName"])
+    assert values <= set(organized["renameByName"])
+    assert formatted == {organized["renameByName"][value] for value in values}
 
 
 # Provisioning
