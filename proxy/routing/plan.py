@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from proxy.routing.conditions import Facts
     from proxy.routing.outcome import Outcome
     from proxy.routing.tree import Leaf, Node
-    from proxy.routing.way import CALM, Frame, way_on, way_to
+    from proxy.routing.way import State
 
 MOST_ATTEMPTS: Final = MAX_TARGETS * (MAX_ATTEMPTS + 1)  # all a document can ask for: who wants more runs in a circle
 
