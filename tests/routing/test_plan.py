@@ -183,6 +183,12 @@ def test_a_target_that_was_not_asked_is_as_if_it_were_not_there(
     assert story(document, ends) == told
 
 
+def test_a_target_that_was_not_asked_is_no_attempt() -> None:
+    step = Plan.begin(parse(PAIR), NOBODY, 0.0).after(end("skip"), 0.0, 0.0)
+    assert isinstance(step, Again)
+    assert step.plan.attempts == 1
+
+
 @pytest.mark.parametrize(
     ("deadline", "seconds", "told"),
     [

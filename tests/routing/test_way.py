@@ -37,10 +37,14 @@ def test_a_loadbalance_takes_one_target_by_weight(document: dict[str, Any], chan
     assert story(document, [200], chance=chance) == told
 
 
-def test_a_later_loadbalance_has_a_chance_of_its_own() -> None:
-    document = branch("fallback", branch("loadbalance", A, B), branch("loadbalance", C, D))
-    stories = {story(document, [500, 200], chance=chance) for chance in (0.1, 0.4, 0.6, 0.9)}
-    assert stories == {f"{first} {second}: succeeded 0" for first in "ab" for second in "cd"}
+def test_every_loadbalance_on_the_way_has_a_chance_of_its_own() -> None:
+    pairs = [branch("loadbalance", target(one), target(other)) for one, other in ("ab", "cd", "ef")]
+    stories = [story(branch("fallback", *pairs), [500, 500, 200], chance=(n + 0.5) / 8) for n in range(8)]
+    assert sorted(stories) == [f"{one} {two} {three}: succeeded 0" for one in "ab" for two in "cd" for three in "ef"]
+
+
+def test_a_weight_of_zero_is_not_even_a_last_resort() -> None:
+    assert story(branch("loadbalance", A | {"weight": 0}, B), ["skip"]) == "b: exhausted 0"
 
 
 def test_a_branch_without_weights_is_even() -> None:
