@@ -67,6 +67,7 @@ KINDS: Final[dict[str, Kind]] = {
     "upstream_unreachable": Kind(502, "server_error", "upstream", retryable=True),
     "upstream_broke": Kind(502, "server_error", "upstream", retryable=True),
     "overloaded": Kind(503, "server_error", "gateway", retryable=True),
+    "circuit_open": Kind(503, "server_error", "gateway", retryable=True),
     "draining": Kind(503, "server_error", "gateway", retryable=True),
     "upstream_timeout": Kind(504, "server_error", "upstream"),
 }

@@ -19,7 +19,7 @@ CONTRACT = {
     417: "expectation_failed",
     499: "client_left",
     502: "upstream_unreachable upstream_broke",
-    503: "overloaded draining",
+    503: "overloaded circuit_open draining",
     504: "upstream_timeout",
 }
 
@@ -41,7 +41,7 @@ def test_type_and_source_follow_from_the_status(code: str) -> None:
 
 @pytest.mark.parametrize("code", KINDS)
 def test_trying_again_may_help_only_where_nothing_was_decided_about_the_request(code: str) -> None:
-    retryable = {"upstream_unreachable", "upstream_broke", "overloaded", "draining"}
+    retryable = {"upstream_unreachable", "upstream_broke", "overloaded", "circuit_open", "draining"}
     assert KINDS[code].retryable is (code in retryable)
 
 

@@ -42,6 +42,7 @@ REJECTIONS_BY_CODE: Final[dict[str, str | None]] = {
     "upstream_unreachable": None,
     "upstream_broke": None,
     "overloaded": "overload",
+    "circuit_open": "overload",
     "draining": "draining",
     "upstream_timeout": None,
 }

@@ -11,7 +11,7 @@ import math
 import random
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from proxy.errors import GatewayError
 from proxy.metering.book import PriceBook
@@ -82,13 +82,13 @@ class Attempts:
     async def run(self) -> StreamResponse:
         """Try what the targets' tree says; return the answer, or raise what the last attempt ended with."""
         plan = await self._begin()
-        refusal = self._refusal(plan)
-        if refusal is not None:
-            step = self._next(plan, _SKIPPED)
-            if not isinstance(step, Again):
-                raise refusal
-            plan = step.plan
         while True:
+            refusal = self._refusal(plan)
+            if refusal is not None:
+                step = self._next(plan, _SKIPPED)
+                if not isinstance(step, Again):
+                    raise refusal
+                plan = step.plan
             end = await self._once(plan)
             if not isinstance(end, Again):
                 return end
@@ -200,7 +200,7 @@ class Attempts:
             self._end_attempt(error.failure, _SKIPPED)
             return Outcome(error.status, skipped=True, replayable=not self._upload.exhausted)
         outcome = self._outcome(error.status, error.failure)
-        self._end_attempt(error.failure, outcome)
+        self._end_attempt(error.failure, outcome, error.cause)
         return outcome
 
     def _outcome(self, status: int, failure: Failure, wait: float | None = None) -> Outcome:
@@ -237,11 +237,14 @@ class Attempts:
             self._shared.retry_budget(self._provider(plan)).try_take(self._loop.time())
         return step
 
-    def _end_attempt(self, failure: Failure, outcome: Outcome) -> None:
+    def _end_attempt(self, failure: Failure, outcome: Outcome, cause: Literal["tls"] | None = None) -> None:
         if self._record.attempts and self._record.attempts[-1].ended is None:
             attempt = self._record.attempts[-1]
             attempt.failure = attempt.failure or failure
+            attempt.cause = cause
             attempt.possibly_billed = outcome.billed
+            if failure == "connect_failed":
+                attempt.unsent()
             attempt.ended = self._loop.time()
 
     async def _reply(self, upstream: ClientResponse, outgoing: Outgoing | None, *, hold: bool) -> StreamResponse:

@@ -196,7 +196,7 @@ class _Reader:
         if strategy is not None:
             said = strategy_of(strategy.path, strategy.value, [_name(each) for each in documents], self.mistakes)
         breaker = said.pop("breaker", None) or here.breaker
-        below = replace(here, breaker=breaker)
+        below = replace(here, breaker=breaker if said["mode"] != "conditional" else None)
         nodes = tuple(
             self.node(each, f"{targets.path}[{index}]", below, depth + 1) for index, each in enumerate(documents)
         )
