@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ import pytest
 from tests.flow.driver import Upstream
 from tests.flow.gateway import Gateway, free_port
 from tests.flow.stage import Stage
+from tests.flow.trio import Trio, trio_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 HUGE = 4_000_000_000  # bytes: an upload limit that no test reaches by chance
 VIRTUAL_KEY = "sk-flow-virtual"
@@ -162,6 +164,44 @@ def own_gateway(upstream: Upstream, folder: Path) -> Iterator[Callable[..., Stag
         running = Gateway(folder, base_settings(upstream, **changes), paused_stdout=paused_stdout)
         started.append(running)
         return Stage(running, upstream)
+
+    yield start
+    for running in started:
+        running.kill()
+
+
+@pytest.fixture(scope="session")
+def three(upstream: Upstream) -> Iterator[Mapping[str, Upstream]]:
+    """Three upstreams, each in a process of its own."""
+    others = {"b": Upstream(), "c": Upstream()}
+    yield {"a": upstream, **others}
+    for other in others.values():
+        other.stop()
+
+
+@pytest.fixture(scope="session")
+def trio_gateway(three: Mapping[str, Upstream], folder: Path) -> Iterator[tuple[Gateway, Iterator[int]]]:
+    """A gateway before the three, and a count of its providers that were used."""
+    for running in _shared(folder, trio_settings(three, free_port())):
+        yield running, count()
+
+
+@pytest.fixture
+def trio(trio_gateway: tuple[Gateway, Iterator[int]], three: Mapping[str, Upstream]) -> Iterator[Trio]:
+    """A test's place before three upstreams."""
+    gateway, used = trio_gateway
+    yield Trio(gateway, three, used)
+    gateway.check()
+
+
+@pytest.fixture
+def own_trio(three: Mapping[str, Upstream], folder: Path) -> Iterator[Callable[..., Trio]]:
+    """Start gateways before three upstreams that a test may stop, or whose state it needs for itself."""
+    started: list[Gateway] = []
+
+    def start(**changes: Any) -> Trio:
+        started.append(Gateway(folder, trio_settings(three, free_port(), **changes)))
+        return Trio(started[-1], three)
 
     yield start
     for running in started:
