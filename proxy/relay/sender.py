@@ -97,6 +97,8 @@ class Sender:
             identity=visit.route is not Route.PASSTHROUGH,
         )
         attempt.replayed = bool(self._record.attempts[:-1]) and upload.received > 0
+        if keep and upload.received:
+            upload.note_keeping()
         body = await self._body(outbound, provider, upload, attempt, keep=keep)
         length = len(body) if isinstance(body, bytes) else body.length if body is not None else None
         if length is not None:
