@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp.web import RequestPayloadError
 
-from proxy.audio.container import UNKNOWN, accepts, unsupported_format
+from proxy.audio.container import accepts, unsupported_format
 from proxy.audio.duration import UNKNOWN_DURATION
 from proxy.errors import GatewayError
 from proxy.form.observer import FormObserver, check_complete
@@ -75,6 +75,7 @@ class Upload:
         self.exhausted = False
         self.container: Container | None = None
         self.head_size = 0
+        self._limit = limit
         self._request = request
         self._source: StreamReader = request.content
         self._chunked = length is None
@@ -102,7 +103,11 @@ class Upload:
                 )
 
     async def gather(self, seconds: float) -> None:
-        """Let the client go on for so long before the next attempt, as far as what comes can be kept."""
+        """Let the client go on for so long before the next attempt, as far as what comes can be kept.
+
+        No target's limits hold meanwhile: the next one's will.
+        """
+        self.limit, self.formats = self._limit, None
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self.keeping and not self.ended and not self.exhausted:
@@ -212,21 +217,24 @@ class Upload:
             self._record.body_started = now
         self.received += len(chunk)
         self._record.bytes_in = self.received
-        if self.received > self.limit:
-            raise too_large(self.limit)
         if self.received == self.length or (self._chunked and self._source.at_eof()):
             self.ended = True  # known without another round: most uploads are here whole by then
             self._record.body_done = now
-        if self.form is not None:
-            self.form.feed(chunk)
-            if self.container is None and self.form.file is not None:
-                self.head_size = self.head_size or self.received
-                self._look(self.form.file)
-        if self.keeping:
+        if self.keeping:  # before anything is refused: another target may take what this one does not
             try:
                 self._spool.append(chunk)
             except SpoolFullError:
                 self.keeping, self.exhausted = False, True
+        seen = self.container
+        if self.form is not None:
+            self.form.feed(chunk)
+            if seen is None and self.form.file is not None:
+                self.head_size = self.head_size or self.received
+                self._look(self.form.file)
+        if self.received > self.limit:
+            raise too_large(self.limit)
+        if self.container is not seen:
+            self._refuse_container()
         return chunk
 
     async def _pull_and_keep(self) -> None:
@@ -260,8 +268,7 @@ class Upload:
         self._refuse_length()
         if self.received > limit:
             raise too_large(limit)
-        if self.container is not None:
-            self._refuse_container(self.container)
+        self._refuse_container()
 
     def refusal(self, limit: int, formats: frozenset[str] | None) -> GatewayError | None:
         """Return why a target with these limits cannot be sent this upload, as far as that can be told by now."""
@@ -280,11 +287,11 @@ class Upload:
         self.container = file.audio.container
         if self.container is not None:
             self._record.container = self.container.name
-            self._refuse_container(self.container)
 
-    def _refuse_container(self, container: Container) -> None:
-        if self.formats is not None and container is not UNKNOWN and not accepts(container, self.formats):
-            raise unsupported_format(self.formats, container)
+    def _refuse_container(self) -> None:
+        container, formats = self.container, self.formats
+        if container is not None and formats is not None and not accepts(container, formats):
+            raise unsupported_format(formats, container)
 
 
 def too_large(limit: int) -> GatewayError:
