@@ -17,6 +17,7 @@ from proxy.errors import GatewayError
 from proxy.metering.book import PriceBook
 from proxy.relay.bill import Bill
 from proxy.relay.jsonbody import MAX_JSON, is_json, parsed
+from proxy.relay.patience import client_left
 from proxy.relay.sender import Sender
 from proxy.routing.backoff import retry_after
 from proxy.routing.conditions import Facts
@@ -151,10 +152,12 @@ class Attempts:
                 return step
             if step is not None:
                 extra["x-portkey-retry-attempt-count"] = str(step.retry_count)
+                self._record.attempts[-1].possibly_billed = outcome.billed
             return await self._reply(upstream, outgoing, hold=outcome.succeeded and plan.may_go_on)
         except asyncio.CancelledError:
             error = self._patience.taken()
             if error is None:
+                self._failed(client_left())
                 raise
             outcome = self._failed(error)
             return self._go_on(plan, outcome, error)
