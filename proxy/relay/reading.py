@@ -56,7 +56,7 @@ class Reader:
             return chunk
         self._kept = None
         self._upload.forget()
-        return self._upload.take_unkept()
+        return self._upload.take_latest()
 
     def _release(self, chunk: bytes) -> bytes:
         self._position += len(chunk)

@@ -83,7 +83,8 @@ class Upload:
         self._patience = patience
         self._spool = Spool(replay, budget)
         self._kept_on_purpose = False
-        self._unkept = b""  # the one chunk that came when no more could be kept and nobody was there to take it
+        self._replay = replay
+        self._latest = b""  # the one chunk that came when no reader was there, and that nobody has needed again yet
         self._reader: Reader | None = None
 
     # Reading on, while no attempt is there to take what comes
@@ -93,9 +94,9 @@ class Upload:
 
         Raises whatever the upload itself fails with, and ``upload_too_large`` when no more can be kept.
         """
-        assert self.keeping, "what an attempt has passed on is not kept"
+        assert self.keeping or self.exhausted, "what an attempt has passed on is not kept"
         while not self.ended and not ready():
-            await self._pull_and_keep()
+            await self._read_on()
             if self.exhausted:
                 raise GatewayError(
                     "upload_too_large",
@@ -110,8 +111,8 @@ class Upload:
         self.limit, self.formats = self._limit, None
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.keeping and not self.ended and not self.exhausted:
-                    await self._pull_and_keep()
+                while self.keeping and not self.ended:
+                    await self._read_on()
                 self._patience.enter(Phase.GATEWAY)
                 await asyncio.Event().wait()
 
@@ -123,8 +124,10 @@ class Upload:
         return b"".join(self.kept())
 
     def kept(self) -> Iterator[bytes]:
-        """Return what was kept so far, from the first byte."""
-        return iter(self._spool.reader().read, b"")
+        """Return what has come while no attempt took it, from the first byte."""
+        yield from iter(self._spool.reader().read, b"")
+        if self._latest:
+            yield self._latest
 
     def kept_head(self) -> bytes:
         """Return what came up to the first bytes of the file: enough to plan how the form is rewritten."""
@@ -139,9 +142,9 @@ class Upload:
     @property
     def replay(self) -> Literal["off", "memory", "disk", "exhausted"]:
         """What was made of the upload for the sake of another reader, as records say it."""
-        if self.exhausted:
-            return "exhausted"
-        return self._spool.where if self._kept_on_purpose else "off"
+        if not self._kept_on_purpose or not self._replay.per_request:
+            return "off"
+        return "exhausted" if self.exhausted else self._spool.where
 
     def note_keeping(self) -> None:
         """Take note that the upload is kept because it was needed again, or may be."""
@@ -151,8 +154,9 @@ class Upload:
 
     def reader(self, *, keep: bool) -> Reader:
         """Return a reader from the first byte, in place of any other; ``keep``: another one may be needed."""
-        if keep and not self.exhausted:
+        if keep:
             self.note_keeping()
+            self._keep_latest()
         else:
             self.keeping = False
         self._reader = Reader(self, self._spool.reader())
@@ -162,9 +166,9 @@ class Upload:
         """Return whether ``reader`` is the one that counts."""
         return self._reader is reader
 
-    def take_unkept(self) -> bytes:
+    def take_latest(self) -> bytes:
         """Return what came beyond the kept bytes while no reader was there; once."""
-        chunk, self._unkept = self._unkept, b""
+        chunk, self._latest = self._latest, b""
         return chunk
 
     def forget(self) -> None:
@@ -192,6 +196,24 @@ class Upload:
 
     async def pull(self) -> bytes:
         """Return the next bytes from the client, observed and, if need be, kept; empty at the end."""
+        chunk = await self._read()
+        if chunk:
+            if self.keeping:  # before anything is refused: another target may take what this one does not
+                self._keep(chunk)
+                if self.exhausted:
+                    self.forget()  # whoever pulls has passed it, and it is of no use without the rest
+            self._observe(chunk)
+        return chunk
+
+    async def _read_on(self) -> None:
+        """Read the next bytes while no reader is there. They are kept when that goes on, and not for their own sake."""
+        self._keep_latest()
+        if not self.exhausted:
+            chunk = self._latest = await self._read()
+            if chunk:
+                self._observe(chunk)
+
+    async def _read(self) -> bytes:
         self._patience.enter(Phase.CLIENT)
         self.reading = True
         try:
@@ -220,11 +242,21 @@ class Upload:
         if self.received == self.length or (self._chunked and self._source.at_eof()):
             self.ended = True  # known without another round: most uploads are here whole by then
             self._record.body_done = now
-        if self.keeping:  # before anything is refused: another target may take what this one does not
-            try:
-                self._spool.append(chunk)
-            except SpoolFullError:
-                self.keeping, self.exhausted = False, True
+        return chunk
+
+    def _keep(self, chunk: bytes) -> None:
+        try:
+            self._spool.append(chunk)
+        except SpoolFullError:
+            self.keeping, self.exhausted = False, True
+
+    def _keep_latest(self) -> None:
+        if self._latest and self.keeping:
+            self._keep(self._latest)
+            self._latest = self._latest if self.exhausted else b""
+
+    def _observe(self, chunk: bytes) -> None:
+        """Look at what has come, and refuse what the target does not take."""
         seen = self.container
         if self.form is not None:
             self.form.feed(chunk)
@@ -235,12 +267,6 @@ class Upload:
             raise too_large(self.limit)
         if self.container is not seen:
             self._refuse_container()
-        return chunk
-
-    async def _pull_and_keep(self) -> None:
-        chunk = await self.pull()
-        if self.exhausted:
-            self._unkept = chunk
 
     def _gone(self) -> bool:
         transport = self._request.transport
