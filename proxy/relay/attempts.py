@@ -140,6 +140,7 @@ class Attempts:
         extra["x-portkey-retry-attempt-count"] = str(plan.retry_count)
         permit = self._permit(plan)
         outcome: Outcome | None = None
+        self._sender.attempt = None
         self._patience.begin_attempt(prepared.target.request_timeout)
         flight = self._shared.fly(prepared, self._upload)
         try:
@@ -152,7 +153,7 @@ class Attempts:
                 return step
             if step is not None:
                 extra["x-portkey-retry-attempt-count"] = str(step.retry_count)
-                self._record.attempts[-1].possibly_billed = outcome.billed
+                self._attempt.possibly_billed = outcome.billed
             return await self._reply(upstream, outgoing, hold=outcome.succeeded and plan.may_go_on)
         except asyncio.CancelledError:
             error = self._patience.taken()
@@ -207,7 +208,7 @@ class Attempts:
         return outcome
 
     def _outcome(self, status: int, failure: Failure, wait: float | None = None) -> Outcome:
-        upload, attempt = self._upload, self._record.attempts[-1] if self._record.attempts else None
+        upload, attempt = self._upload, self._sender.attempt
         whole = upload.committed and attempt is not None and attempt.upload_done is not None
         return Outcome(
             status,
@@ -241,8 +242,8 @@ class Attempts:
         return step
 
     def _end_attempt(self, failure: Failure, outcome: Outcome, cause: Literal["tls"] | None = None) -> None:
-        if self._record.attempts and self._record.attempts[-1].ended is None:
-            attempt = self._record.attempts[-1]
+        attempt = self._sender.attempt
+        if attempt is not None and attempt.ended is None:
             attempt.failure = attempt.failure or failure
             attempt.cause = cause
             attempt.possibly_billed = outcome.billed
@@ -252,7 +253,7 @@ class Attempts:
 
     async def _reply(self, upstream: ClientResponse, outgoing: Outgoing | None, *, hold: bool) -> StreamResponse:
         """Give the client the upstream's reply. ``hold``: as much of it as can be, before a byte of it goes out."""
-        attempt, answer, upload = self._record.attempts[-1], self._answer, self._upload
+        attempt, answer, upload = self._attempt, self._answer, self._upload
         if upstream.status >= 400:
             attempt.failure = "refused"
             if outgoing is not None and attempt.upload_done is None:
@@ -268,8 +269,15 @@ class Attempts:
             if attempt.ended is None and (answer.started or upstream.status >= 400):
                 attempt.ended = self._loop.time()
 
+    @property
+    def _attempt(self) -> Attempt:
+        """The present attempt, which has been sent."""
+        attempt = self._sender.attempt
+        assert attempt is not None, "whoever asks has a reply in hand"
+        return attempt
+
     def _bill(self) -> Bill:
-        target = self._targets.prepared[self._record.attempts[-1].target].target
+        target = self._targets.prepared[self._attempt.target].target
         return Bill(
             self._record,
             self._upload,

@@ -34,7 +34,10 @@ _IN_ONE_PIECE: Final = 131_072  # bytes: what is here whole by then goes out in 
 
 
 class Sender:
-    """Makes the attempts of one request. ``secrets`` are what no error body may show this caller."""
+    """Makes attempts of one request, one after the other; ``attempt`` is the present one, once it has been sent.
+
+    ``secrets`` are what no error body may show this caller.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Sender:
         caller: Caller,
     ) -> None:
         self.secrets = house.secrets
+        self.attempt: Attempt | None = None
         self._tokens = tokens
         self._upstreams = upstreams
         self._house = house
@@ -82,7 +86,7 @@ class Sender:
         record, request = self._record, self._request
         override = target.override_params.get("model")
         record.model_used = override if isinstance(override, str) else None
-        attempt = record.attempt(target.path, provider.slug, record.model_used, asyncio.get_running_loop().time())
+        attempt = self.attempt = record.attempt(target.path, provider.slug, record.model_used, asyncio.get_running_loop().time())
         own = dict(outbound.headers)
         if outbound.token is not None:
             token = await self._tokens.bearer(outbound.token, self._upstreams.session)
