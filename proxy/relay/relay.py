@@ -62,6 +62,10 @@ class Relay:
 
     def adopt(self, house: House) -> None:
         """Serve from now on by ``house``; requests under way keep theirs."""
+        configs = house.directory.configs
+        for slug, node in self.house.directory.configs.items():
+            if configs.get(slug) != node:
+                self.shared.breakers.forget(slug)
         self.house = house
         self.shared.adopt(house.settings)
 

@@ -170,6 +170,22 @@ def rules_by_path(node: Node) -> dict[str, tuple[Leaf, BreakerRules]]:
     return found
 
 
+def circuits_in(
+    configs: Mapping[str, Node], provider_of: Mapping[str, str]
+) -> dict[str, list[tuple[Key, BreakerRules]]]:
+    """Return the circuits of saved configs by the provider that they guard; ``provider_of`` is a virtual key's.
+
+    A target that leaves its provider to the request guards none that could be named.
+    """
+    found: dict[str, list[tuple[Key, BreakerRules]]] = {}
+    for slug, node in configs.items():
+        for path, (leaf, rules) in rules_by_path(node).items():
+            provider = leaf.provider if leaf.virtual_key is None else provider_of.get(leaf.virtual_key)
+            if provider is not None:
+                found.setdefault(provider, []).append(((slug, path), rules))
+    return found
+
+
 def _answered(outcome: Outcome) -> bool:
     """Whether the target was asked and answered."""
     return not outcome.skipped and outcome.failure in (None, "refused")

@@ -23,6 +23,7 @@ from proxy.records.names import names_in
 from proxy.records.sinks import Sink, SinkLevels, TimedLines
 from proxy.relay.internals import require_c_parser
 from proxy.relay.relay import Relay
+from proxy.routing.breaker import LEVELS, circuits_in
 from proxy.server.drain import Stop, drain
 from proxy.server.gateway import Listener
 from proxy.server.lag import watch_lag
@@ -59,7 +60,7 @@ class Process:
         self._rejected: Counter[str] = Counter()
         self._metrics = Metrics(self.meters, models=metrics.models)
         sinks = SinkLevels(self.meters, ["stdout"])
-        self._levels = Levels(self.meters, self._metrics, sinks, breaker=breaker_state)
+        self._levels = Levels(self.meters, self._metrics, sinks, breaker=self._circuit)
         self._lag = self.meters.histograms("event_loop_lag_seconds")[()]
         flushed = sinks.flushed("stdout") if not worker else _nobody_asks
         self.lines = TimedLines(_STDOUT, records.queue, flushed) if records.stdout else None
@@ -90,6 +91,15 @@ class Process:
         names = names_in(house.settings, house.providers.keys())
         self._metrics.admit(names)
         self._levels.admit(names.providers)
+        keys = house.directory.virtual_keys
+        self._circuits = circuits_in(house.directory.configs, {slug: key.provider for slug, key in keys.items()})
+
+    def _circuit(self, provider: str) -> int:
+        """Return the worst state of a provider's circuits: closed (0), half-open (1) or open (2)."""
+        circuits = self._circuits.get(provider)
+        if not circuits:
+            return 0
+        return LEVELS[self.relay.shared.breakers.worst(circuits, asyncio.get_running_loop().time())]
 
     def show(self) -> None:
         """Bring the gauges, and the counts that others keep, up to this moment."""
@@ -144,11 +154,6 @@ class Process:
 
 def _nobody_asks(_seconds: float) -> None:
     """A worker's lines go into a pipe: only the time that their sink takes is of interest."""
-
-
-def breaker_state(_provider: str) -> int:
-    """Return the state of a provider's circuit breaker: closed, as all are while there is none to open."""
-    return 0
 
 
 def show_build(meters: Meters) -> None:

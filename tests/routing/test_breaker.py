@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing.breaker import LEVELS, Breakers, Permit, judged, rules_by_path
+from proxy.routing.breaker import LEVELS, Breakers, Permit, circuits_in, judged, rules_by_path
 from proxy.routing.document import parse
 from proxy.routing.outcome import Outcome
 from proxy.routing.tree import BreakerRules
@@ -248,6 +248,17 @@ def test_targets_have_the_breaker_of_their_strategy_unless_it_is_a_conditional(
     found = rules_by_path(parse(document))
     assert list(found) == paths
     assert all(leaf.path == path and rules.failure_threshold == 3 for path, (leaf, rules) in found.items())
+
+
+def test_a_providers_circuits_are_those_of_every_saved_config_that_leads_to_it() -> None:
+    nameless = {"override_params": {"model": "m"}}
+    first = with_breaker("fallback") | {"targets": [{"provider": "openai"}, {"virtual_key": "vk"}, nameless]}
+    second = with_breaker("single") | {"targets": [{"virtual_key": "vk"}]}
+    found = circuits_in({"one": parse(first), "two": parse(second)}, {"vk": "groq"})
+    assert {provider: [key for key, _ in circuits] for provider, circuits in found.items()} == {
+        "openai": [("one", "config.targets[0]")],
+        "groq": [("one", "config.targets[1]"), ("two", "config.targets[0]")],
+    }
 
 
 @given(st.lists(st.tuples(st.sampled_from([OK, ILL, DENIED, None]), st.floats(0, 40), st.booleans()), max_size=60))
