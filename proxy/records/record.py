@@ -192,8 +192,9 @@ class Record:
         first_sent = last.first_sent if last is not None else None
         overhead = None
         if last is not None and last.head_at is not None and self.answered is not None:
-            # What the gateway added: until the upstream had the first byte, and between the reply's head in and out.
-            before = (first_sent or last.started) - (self.body_started or self.started)
+            # What the gateway added: until an upstream had the first byte, and between the reply's head in and out.
+            first = self.attempts[0]
+            before = (first.first_sent or first.started) - (self.body_started or self.started)
             overhead = _round(max(before, 0.0) + max(self.answered - last.head_at, 0.0))
         overlap = None
         if first_sent is not None and self.body_done is not None:
