@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 import socket
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,9 @@ from aiohttp.client_proto import ResponseHandler
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
+
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.connector import Connection
 
 
 def require_c_parser() -> None:
@@ -60,6 +64,21 @@ class UpstreamProtocol(ResponseHandler):
         if transport is not None and transport.get_write_buffer_size():
             transport.abort()
         super().close()
+
+
+class UpstreamRequest(aiohttp.ClientRequest):
+    """aiohttp's request, whose body may end on a connection that has just been lost.
+
+    The connection tells of that itself, with what was read of it last; aiohttp would only add a task's exception that
+    nobody retrieves.
+    """
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """Write the body."""
+        with suppress(aiohttp.ClientConnectionResetError):
+            await super().write_bytes(writer, conn, content_length)
 
 
 on_connect: ContextVar[Callable[[float], None] | None] = ContextVar("on_connect", default=None)

@@ -51,6 +51,11 @@ class Outgoing:
         self._stopped = True
         self._patience = None
 
+    def hand_over(self, patience: Patience) -> None:
+        """Tell another task of what goes wrong from now on: the one that waits for this attempt's reply."""
+        self._patience = patience
+        self._interrupt = patience.interrupt
+
     def unwatch(self) -> None:
         """Leave the phases to the reply, which has begun while the upload goes on."""
         self._patience = None
@@ -64,10 +69,7 @@ class Outgoing:
                 if self._stopped:
                     await loop.create_future()
                 for piece in (chunk,) if self._rewriter is None else self._rewriter.feed(chunk):
-                    # An early refusal has a reset behind it. A write that meets the reset first loses the answer,
-                    # so the loop gets two rounds before each write: one to read, one to deliver what it read.
-                    await asyncio.sleep(0)
-                    await asyncio.sleep(0)
+                    await _look_round()
                     if attempt.first_sent is None:
                         attempt.first_sent = loop.time()
                     if self._patience is not None:
@@ -86,5 +88,16 @@ class Outgoing:
             self._interrupt(GatewayError("internal_error", "The gateway failed. Its log says why."))
             await loop.create_future()
         attempt.upload_done = loop.time()
+        await _look_round()  # the end of a chunked body is a write, too
         if self._patience is not None:
             self._patience.enter(Phase.FIRST_BYTE)
+
+
+async def _look_round() -> None:
+    """Let the loop notice an early refusal before the next write.
+
+    It has a reset behind it, and a write that meets the reset first loses the answer. So the loop gets two rounds: one
+    to read, one to deliver what it read.
+    """
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)

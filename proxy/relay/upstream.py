@@ -15,7 +15,7 @@ from yarl import URL
 
 from proxy.access.hosts import reachable
 from proxy.errors import GatewayError
-from proxy.relay.internals import Connector, never_resend, on_connect
+from proxy.relay.internals import Connector, UpstreamRequest, never_resend, on_connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -160,6 +160,7 @@ def _session(keepalive: float | None, guarded_host: str | None) -> aiohttp.Clien
     )
     session = aiohttp.ClientSession(
         connector=connector,
+        request_class=UpstreamRequest,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
+from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
 from aiohttp import http_parser, web
 from aiohttp.client_proto import ResponseHandler
+from yarl import URL
 
 from proxy.relay.internals import (
     Connector,
     Protocol,
     Reply,
     UpstreamProtocol,
+    UpstreamRequest,
     never_resend,
     on_connect,
     require_c_parser,
@@ -66,6 +70,24 @@ async def test_a_connector_tells_how_long_opening_a_connection_took_and_nothing_
     await server.cleanup()
     (seconds,) = told
     assert seconds > 0
+
+
+async def test_the_end_of_a_body_on_a_lost_connection_is_nobodys_unretrieved_exception() -> None:
+    class Lost:
+        async def write_eof(self) -> None:
+            raise aiohttp.ClientConnectionResetError
+
+    def request(kind: type[aiohttp.ClientRequest]) -> aiohttp.ClientRequest:
+        return kind("POST", URL("http://127.0.0.1/"), loop=asyncio.get_running_loop(), session=session)
+
+    lost: Any = Lost()
+    async with aiohttp.ClientSession(connector=Connector()) as session:
+        with pytest.raises(aiohttp.ClientConnectionResetError):
+            await request(aiohttp.ClientRequest).write_bytes(lost, Mock())
+        closed = Mock()
+        await request(UpstreamRequest).write_bytes(lost, closed)
+        assert closed.close.called
+    assert "self.write_bytes(" in inspect.getsource(aiohttp.ClientRequest.send)
 
 
 def test_a_reply_sends_its_head_by_itself_unless_told_otherwise() -> None:
