@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,11 +15,13 @@ from tests.flow.client import TIMEOUT, pieces
 from tests.flow.faults import FAULTS
 from tests.flow.forms import audio, field, file, form
 from tests.flow.gateway import Gateway, free_port
+from tests.flow.kept import wait_for_nothing_kept
 from tests.flow.scripts import READ_ALL, reply, send
 from tests.flow.trio import Trio, got_audio, targets, trio_settings, with_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from tests.flow.client import Connection, Reply
     from tests.flow.driver import Upstream
@@ -87,18 +88,11 @@ def gateways(three: Mapping[str, Upstream], folder: Path) -> Iterator[dict[str, 
             gateway.wait_ready()
         yield started
         for gateway in started.values():
-            gateway.wait_for(lambda gateway=gateway: kept_by(gateway) == (0, []), "what was kept to be given back")
+            wait_for_nothing_kept(gateway)
             gateway.stop()
     finally:
         for gateway in started.values():
             gateway.kill()
-
-
-def kept_by(gateway: Gateway) -> tuple[float, list[str]]:
-    """Return the bytes that a gateway says it keeps, and the files without a name that it has open."""
-    (told,) = [line for line in gateway.ops("/metrics")[1].splitlines() if line.startswith("audiogate_replay_bytes ")]
-    links = [each.readlink().name for pid in gateway.pids() for each in Path(f"/proc/{pid}/fd").iterdir()]
-    return float(told.split()[1]), [name for name in links if name.endswith("(deleted)")]
 
 
 @pytest.mark.parametrize("case", MATRIX.values(), ids=MATRIX.keys())
