@@ -52,6 +52,7 @@ class Attempt:
     ended: float | None = None
     replayed: bool = False
     possibly_billed: bool = False
+    hedged: bool = False
     cause: Literal["tls"] | None = None
 
     def opened(self, seconds: float) -> None:
@@ -80,6 +81,7 @@ class Attempt:
             "total_ms": _ms(self.started, self.ended),
             "replayed": self.replayed,
             "possibly_billed": self.possibly_billed,
+            "hedged": self.hedged,
         }
 
 

@@ -11,19 +11,21 @@ import math
 import random
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from proxy.errors import GatewayError
 from proxy.metering.book import PriceBook
 from proxy.relay.bill import Bill
+from proxy.relay.hedge import Leg, Race
 from proxy.relay.jsonbody import MAX_JSON, is_json, parsed
-from proxy.relay.patience import client_left
+from proxy.relay.outlook import Outlook, limit_of
+from proxy.relay.patience import Patience, client_left
 from proxy.relay.sender import Sender
 from proxy.routing.backoff import retry_after
 from proxy.routing.conditions import Facts
 from proxy.routing.outcome import Outcome
 from proxy.routing.plan import Again, Plan
-from proxy.routing.way import CALM, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,11 +40,9 @@ if TYPE_CHECKING:
     from proxy.relay.door import Visit
     from proxy.relay.house import House
     from proxy.relay.outgoing import Outgoing
-    from proxy.relay.patience import Patience
     from proxy.relay.reply import Answer
     from proxy.relay.shared import Shared
     from proxy.relay.upload import Upload
-    from proxy.routing.breaker import Permit
     from proxy.routing.plan import Stop
 
 _chance: Final = random.Random().random  # noqa: S311  (which target, how long to wait: no secret)
@@ -78,13 +78,14 @@ class Attempts:
         self._upload = upload
         self._targets = targets
         self._loop = asyncio.get_running_loop()
+        self._outlook = Outlook(shared, house, targets, upload, record.config)
         self._sender = Sender(shared.tokens, shared.upstreams, house, patience, request, record, caller)
 
     async def run(self) -> StreamResponse:
         """Try what the targets' tree says; return the answer, or raise what the last attempt ended with."""
         plan = await self._begin()
         while True:
-            refusal = self._refusal(plan)
+            refusal = self._outlook.refusal(plan)
             if refusal is not None:
                 step = self._next(plan, _SKIPPED)
                 if not isinstance(step, Again):
@@ -100,7 +101,7 @@ class Attempts:
     async def _begin(self) -> Plan:
         """Return the plan for the first attempt, once every form field that the tree asks about is known."""
         targets, upload = self._targets, self._upload
-        state = self._state(None)
+        state = self._outlook.begin()
         if targets.plan is not None:
             ends = self._patience.ends
             return targets.plan if ends is None else replace(targets.plan, deadline=ends)
@@ -133,18 +134,16 @@ class Attempts:
         """Make the attempt that ``plan`` names: the client's answer, or what to try instead."""
         path = plan.leaf.path
         prepared, extra = self._targets.prepared[path], self._answer.extra
-        provider = prepared.provider
-        self._record.provider = extra["x-portkey-provider"] = provider.slug
-        extra["x-portkey-last-used-option-index"] = path
+        self._take_note(prepared)
         extra["x-portkey-cache-status"] = "DISABLED"
         extra["x-portkey-retry-attempt-count"] = str(plan.retry_count)
-        permit = self._permit(plan)
+        permit = None if plan.hedged else self._outlook.permit(plan.leaf, anyway=plan.anyway)
         outcome: Outcome | None = None
         self._sender.attempt = None
         self._patience.begin_attempt(prepared.target.request_timeout)
-        flight = self._shared.fly(prepared, self._upload)
+        flight = None if plan.hedged else self._shared.fly(prepared, self._upload)
         try:
-            upstream, outgoing = await self._send(plan, prepared)
+            upstream, outgoing = await (self._race(plan) if plan.hedged else self._send(plan, prepared))
             outcome = self._judged(upstream)
             step = self._next(plan, outcome) if not outcome.succeeded else None
             if isinstance(step, Again):
@@ -168,10 +167,16 @@ class Attempts:
             outcome = self._failed(error)
             return self._go_on(plan, outcome, error)
         finally:
-            self._shared.land(flight)
-            if permit is not None:
-                self._shared.breakers.record(permit, outcome, self._loop.time())
+            if flight is not None:
+                self._shared.land(flight)
+            self._outlook.returned(permit, outcome)
             await settled(self._upload)
+
+    def _take_note(self, prepared: Prepared) -> None:
+        """Say in record and answer who is asked."""
+        extra = self._answer.extra
+        self._record.provider = extra["x-portkey-provider"] = prepared.provider.slug
+        extra["x-portkey-last-used-option-index"] = prepared.target.path
 
     # What is sent
 
@@ -186,6 +191,63 @@ class Attempts:
         if upload.ended:
             upload.commit()  # all of it is here: what is wrong with it needs no upstream to be told
         return await self._sender.send(outbound, provider, target, self._visit, upload, keep=plan.may_go_on)
+
+    async def _race(self, plan: Plan) -> tuple[ClientResponse, Outgoing | None]:
+        """Send the legs of a hedge; return the reply that counts. It is of the winner, or of the last to fail."""
+        upload, settings = self._upload, self._house.settings
+        provided = [self._targets.prepared[leaf.path] for leaf in plan.legs]
+        limits = [limit_of(each.provider.max_upload_bytes, self._house) for each in provided]
+        required = any(each.provider.model_required and "model" not in each.target.override_params for each in provided)
+        upload.narrow(limit=max(limits), formats=None, model_required=required)
+        legs: list[Leg] = []
+        for leaf, prepared in zip(plan.legs, provided, strict=True):
+            if self._outlook.unfit(leaf) is None:
+                patience = Patience(settings.timeouts, self._house.limits)
+                sender = self._sender.sibling(patience, copy=bool(legs))
+                outbound = await sender.prepare(prepared, self._visit, upload)
+                send = partial(
+                    sender.send, outbound, prepared.provider, prepared.target, self._visit, upload, keep=True
+                )
+                flight = self._shared.fly(prepared, upload)
+                legs.append(
+                    Leg(prepared, sender, patience, send, self._outlook.permit(leaf, anyway=plan.anyway), flight)
+                )
+        if upload.ended:
+            upload.commit()
+        upload.share()
+        won = await Race(legs, plan.delay, self._lost).run()
+        self._shared.land(won.flight)
+        self._sender = won.sender
+        self._take_note(won.prepared)
+        self._record.model_used = self._attempt.model
+        if won.upstream is None:
+            self._outlook.returned(won.permit, None)
+            raise won.error or client_left()
+        self._outlook.returned(won.permit, Outcome(won.upstream.status))
+        if won.outgoing is not None:
+            won.outgoing.hand_over(self._patience)
+        return won.upstream, won.outgoing
+
+    def _lost(self, leg: Leg) -> None:
+        """Take note of a leg of a hedge that is not the one that counts."""
+        self._shared.land(leg.flight)
+        attempt, status, outcome = leg.sender.attempt, 0, None
+        if attempt is not None and attempt.ended is None:
+            error = leg.error
+            failure: Failure = "refused" if leg.upstream is not None else "gateway_refused"
+            if error is not None:
+                failure, status, attempt.cause = error.failure, error.status, error.cause
+            elif leg.upstream is not None:
+                status = leg.upstream.status
+            attempt.failure = None if leg.good else failure
+            attempt.ended = self._loop.time()
+            outcome = Outcome(status, attempt.failure)
+            # Whoever had all of it may charge for it, also when nobody waited for the answer.
+            done = self._upload.committed and attempt.upload_done is not None
+            attempt.possibly_billed = done and (failure != "refused" or status >= 500)
+            if failure == "connect_failed":
+                attempt.unsent()
+        self._outlook.returned(leg.permit, outcome)
 
     # What comes of it
 
@@ -233,12 +295,12 @@ class Attempts:
 
     def _next(self, plan: Plan, outcome: Outcome) -> Again | Stop:
         """Return what follows ``outcome``, passing over targets that do not take this upload."""
-        step = plan.after(outcome, self._loop.time(), _chance(), self._state(plan))
-        while isinstance(step, Again) and not step.same_target and self._refusal(step.plan) is not None:
+        step = plan.after(outcome, self._loop.time(), _chance(), self._outlook.state(plan.leaf))
+        while isinstance(step, Again) and not step.same_target and self._outlook.refusal(step.plan) is not None:
             skipped = Outcome(503, skipped=True, replayable=not self._upload.exhausted)
-            step = step.plan.after(skipped, self._loop.time(), _chance(), self._state(step.plan))
+            step = step.plan.after(skipped, self._loop.time(), _chance(), self._outlook.state(step.plan.leaf))
         if isinstance(step, Again) and step.same_target:
-            self._shared.retry_budget(self._provider(plan)).try_take(self._loop.time())
+            self._outlook.take_retry(plan.leaf)
         return step
 
     def _end_attempt(self, failure: Failure, outcome: Outcome, cause: Literal["tls"] | None = None) -> None:
@@ -298,63 +360,6 @@ class Attempts:
             f"gateway;dur={gateway * 1000:.1f}, upload;dur={upload * 1000:.1f}, "
             f"upstream;dur={max(upstream, 0.0) * 1000:.1f}"
         )
-
-    # What the plan is told of the world
-
-    def _refusal(self, plan: Plan) -> GatewayError | None:
-        """Return why the plan's target cannot be asked now, or None: its circuit, or what has come of the upload."""
-        path = plan.leaf.path
-        provider = self._targets.prepared[path].provider
-        rules = self._targets.breakers.get(path)
-        if rules is not None:
-            circuit = self._shared.breakers.circuit((self._record.config or "", path), rules, self._loop.time())
-            probed = self._shared.breakers.is_probed((self._record.config or "", path), self._loop.time())
-            if circuit != "closed" and (probed or (circuit == "open" and not plan.anyway)):
-                return GatewayError("circuit_open", "Its circuit has just opened.", retry_after=1)
-        if not self._targets.several:
-            return None
-        formats = provider.formats if self._upload.form is not None else None
-        return self._upload.refusal(limit_of(provider.max_upload_bytes, self._house), formats)
-
-    def _permit(self, plan: Plan) -> Permit | None:
-        rules = self._targets.breakers.get(plan.leaf.path)
-        if rules is None:
-            return None
-        key = (self._record.config or "", plan.leaf.path)
-        return self._shared.breakers.allow(key, rules, self._loop.time(), anyway=plan.anyway)
-
-    def _state(self, plan: Plan | None) -> State:
-        """Return what the plan needs to know of other requests; nothing, for the many routes that do not ask."""
-        targets, shared, now = self._targets, self._shared, self._loop.time()
-        spent: tuple[str, ...] = ()
-        if plan is None:
-            shared.retry_budget(next(iter(targets.prepared.values())).provider.slug).request(now)
-        elif plan.leaf.retry.attempts and shared.retry_budget(self._provider(plan)).is_spent(now):
-            spent = (plan.leaf.path,)
-        if not targets.several:
-            return State(spent=spent) if spent else CALM
-        keys = {path: (self._record.config or "", path) for path in targets.breakers}
-        return State(
-            open={
-                path: wait
-                for path, rules in targets.breakers.items()
-                if (wait := shared.breakers.wait(keys[path], rules, now)) is not None
-            },
-            probed=frozenset(path for path in targets.breakers if shared.breakers.is_probed(keys[path], now)),
-            spent=spent,
-            outstanding={path: shared.outstanding(each) for path, each in targets.prepared.items()}
-            if targets.weighs_load
-            else {},
-            unix=time.time(),
-        )
-
-    def _provider(self, plan: Plan) -> str:
-        return self._targets.prepared[plan.leaf.path].provider.slug
-
-
-def limit_of(own: int | None, house: House) -> int:
-    """Return the largest upload that a provider takes; ``own`` is what its row says."""
-    return house.settings.limits.max_upload_bytes if own is None else own
 
 
 async def settled(upload: Upload) -> None:

@@ -150,7 +150,7 @@ def note_upload(record: Record, upload: Upload) -> None:
         record.stream = (first("stream") or "").lower() == "true"
     record.model_used = record.model_used or record.model_requested
     for attempt in record.attempts:
-        attempt.model = attempt.model or record.model_used
+        attempt.model = attempt.model or record.model_requested
     if form is not None and form.file is not None:
         _note_audio(record, form.file)
 

@@ -72,7 +72,7 @@ class Targets:
 
 
 class Decision(NamedTuple):
-    """Where a request goes, as far as its head can tell; ``targets`` is None while only the body can name a provider."""
+    """Where a request goes, as far as its head can tell; ``targets`` is None while only the body can name it."""
 
     caller: Caller
     hints: Hints

@@ -17,10 +17,11 @@ from proxy import __version__
 from proxy.errors import KINDS, GatewayError
 from proxy.providers.urls import with_parameter
 from proxy.relay import door
-from proxy.relay.attempts import Attempts, limit_of, settled
+from proxy.relay.attempts import Attempts, settled
 from proxy.relay.bill import note_upload
 from proxy.relay.decision import decide, targets_for
 from proxy.relay.jsonbody import MAX_JSON, is_json, parsed
+from proxy.relay.outlook import limit_of
 from proxy.relay.patience import Patience, client_left
 from proxy.relay.reply import Answer
 from proxy.relay.upload import Upload

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from proxy.errors import GatewayError
+
 if TYPE_CHECKING:
     from proxy.relay.spool import SpoolReader
     from proxy.relay.upload import Upload
@@ -25,6 +27,7 @@ class Reader:
         self._kept: SpoolReader | None = kept
         self._tail = len(upload.boundary) + _CLOSING if upload.boundary is not None else 0
         self._position = 0
+        self._taken = 0  # bytes, by a follower
         self._held = b""
 
     async def read(self) -> bytes:
@@ -41,14 +44,16 @@ class Reader:
                 return held
             else:
                 chunk = await upload.pull()
-                if upload.ended:
-                    upload.commit()
-            if upload.committed:  # nothing is held back of an upload that has been found good
-                chunk, self._held = self._held + chunk, b""
-            elif self._tail:
-                chunk = self._release(chunk)
-            if chunk:
+                upload.commit_if_ended()
+            if chunk := self._passed(chunk):
                 return chunk
+
+    def _passed(self, chunk: bytes) -> bytes:
+        """Return what may go out now of what was held back and ``chunk``."""
+        if self._upload.committed:  # nothing is held back of an upload that has been found good
+            chunk, self._held = self._held + chunk, b""
+            return chunk
+        return self._release(chunk) if self._tail else chunk
 
     def _next_kept(self, kept: SpoolReader) -> bytes:
         chunk = kept.read()
@@ -71,3 +76,33 @@ class Reader:
         keep = min(excess, len(data))
         self._held = data[len(data) - keep :]
         return data[: len(data) - keep]
+
+
+class Follower(Reader):
+    """One of several that read the same upload at the same time: each at its own pace, from the spool.
+
+    When no more can be kept, the first of them that gets there goes on alone; the others have lost the upload.
+    """
+
+    async def read(self) -> bytes:
+        """Return the next bytes that may go out; empty at the end. Raises GatewayError when the upload is lost."""
+        upload, kept = self._upload, self._kept
+        if kept is None:  # alone by now
+            return await super().read()
+        while True:
+            chunk = kept.read()
+            if not chunk and upload.exhausted:
+                if not upload.take_over(self):
+                    raise GatewayError("upload_too_large", "The upload is too large to be kept for several upstreams.")
+                return await super().read()
+            if not chunk:
+                if not upload.ended:
+                    await upload.more(self._taken)
+                    continue
+                upload.commit()
+                held, self._held = self._held, b""
+                return held
+            self._taken += len(chunk)
+            upload.commit_if_ended()
+            if chunk := self._passed(chunk):
+                return chunk

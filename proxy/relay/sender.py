@@ -51,6 +51,7 @@ class Sender:
     ) -> None:
         self.secrets = house.secrets
         self.attempt: Attempt | None = None
+        self.copy = False
         self._tokens = tokens
         self._upstreams = upstreams
         self._house = house
@@ -58,6 +59,12 @@ class Sender:
         self._request = request
         self._record = record
         self._caller = caller
+
+    def sibling(self, patience: Patience, *, copy: bool) -> Sender:
+        """Return another sender for the same request; ``copy``: what it sends, somebody else has been sent, too."""
+        sender = Sender(self._tokens, self._upstreams, self._house, patience, self._request, self._record, self._caller)
+        sender.copy = copy
+        return sender
 
     async def prepare(self, prepared: Prepared, visit: Visit, upload: Upload) -> Outbound:
         """Return the provider's request; the upload is read on as long as a field is needed and may still come."""
@@ -86,7 +93,10 @@ class Sender:
         record, request = self._record, self._request
         override = target.override_params.get("model")
         record.model_used = override if isinstance(override, str) else None
-        attempt = self.attempt = record.attempt(target.path, provider.slug, record.model_used, asyncio.get_running_loop().time())
+        attempt = self.attempt = record.attempt(
+            target.path, provider.slug, record.model_used, asyncio.get_running_loop().time()
+        )
+        attempt.hedged = self.copy
         own = dict(outbound.headers)
         if outbound.token is not None:
             token = await self._tokens.bearer(outbound.token, self._upstreams.session)

@@ -18,7 +18,7 @@ from proxy.audio.duration import UNKNOWN_DURATION
 from proxy.errors import GatewayError
 from proxy.form.observer import FormObserver, check_complete
 from proxy.relay.patience import Phase, client_left
-from proxy.relay.reading import Reader
+from proxy.relay.reading import Follower, Reader
 from proxy.relay.spool import Spool, SpoolFullError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Upload:
     body. ``limit`` is the largest body in bytes; ``formats`` what the target takes (None: anything);
     ``model_required`` whether a form without ``model`` is refused. These three may be narrowed until the upload is
     committed. ``keeping`` says that what comes is kept for another reader; ``exhausted`` that it could not be, so that
-    no other reader can begin.
+    no other reader can begin; ``shared`` that several read at the same time.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class Upload:
         self._replay = replay
         self._latest = b""  # the one chunk that came when no reader was there, and that nobody has needed again yet
         self._reader: Reader | None = None
+        self.shared = False
+        self._pulling: asyncio.Future[None] | None = None
 
     # Reading on, while no attempt is there to take what comes
 
@@ -152,8 +154,31 @@ class Upload:
 
     # Reading for an attempt
 
+    def share(self) -> None:
+        """Let several readers read at the same time from now on: each from the spool, which one of them fills."""
+        self.note_keeping()
+        self._keep_latest()
+        self.shared = not self.exhausted
+
+    async def more(self, have: int) -> None:
+        """Wait until more than ``have`` bytes have come, or the end; who asks first reads for all."""
+        while self.received <= have and not self.ended and not self.exhausted:
+            if self._pulling is not None:
+                await asyncio.shield(self._pulling)
+                continue
+            self._pulling = asyncio.get_running_loop().create_future()
+            try:
+                chunk = await self.pull()
+                if not self.keeping:
+                    self._latest = chunk
+            finally:
+                self._pulling.set_result(None)
+                self._pulling = None
+
     def reader(self, *, keep: bool) -> Reader:
         """Return a reader from the first byte, in place of any other; ``keep``: another one may be needed."""
+        if self.shared:
+            return Follower(self, self._spool.reader())
         if keep:
             self.note_keeping()
             self._keep_latest()
@@ -161,6 +186,12 @@ class Upload:
             self.keeping = False
         self._reader = Reader(self, self._spool.reader())
         return self._reader
+
+    def take_over(self, reader: Reader) -> bool:
+        """Let ``reader`` be the only one again, if none is: no more can be kept for others."""
+        if self._reader is None:
+            self._reader = reader
+        return self._reader is reader
 
     def is_read_by(self, reader: Reader) -> bool:
         """Return whether ``reader`` is the one that counts."""
@@ -200,13 +231,16 @@ class Upload:
         if chunk:
             if self.keeping:  # before anything is refused: another target may take what this one does not
                 self._keep(chunk)
-                if self.exhausted:
+                if self.exhausted and not self.shared:
                     self.forget()  # whoever pulls has passed it, and it is of no use without the rest
             self._observe(chunk)
         return chunk
 
     async def _read_on(self) -> None:
         """Read the next bytes while no reader is there. They are kept when that goes on, and not for their own sake."""
+        if self.shared:
+            await self.more(self.received)
+            return
         self._keep_latest()
         if not self.exhausted:
             chunk = self._latest = await self._read()
@@ -271,6 +305,11 @@ class Upload:
     def _gone(self) -> bool:
         transport = self._request.transport
         return transport is None or transport.is_closing()
+
+    def commit_if_ended(self) -> None:
+        """Commit as soon as the last bytes have come."""
+        if self.ended:
+            self.commit()
 
     def commit(self) -> None:
         """Check, once, everything that only the end can tell; from here on the last bytes may go out."""
