@@ -5,6 +5,7 @@ And when what the second would need is not kept any more, the first one's failur
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from tests.flow.scripts import READ_ALL, reply, send
 from tests.flow.trio import Trio, got_audio, targets, trio_settings, with_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from tests.flow.client import Connection, Reply
@@ -40,6 +41,11 @@ REPLAYS: dict[str, dict[str, Any]] = {
     "disk": {"memory": 1000},
     "exhausted": {"per_request": 200_000},
 }
+OTHERWISE_EXHAUSTED: dict[str, dict[str, Any]] = {
+    "all budgets exhausted": {"total": 200_000},
+    "full disk": {"memory": 1000},
+}
+SOME_FAULTS = ("refuses the connection", "resets at byte 1", "401 at 50 %", "500 at the end", "cuts its answer")
 
 
 @dataclass(frozen=True)
@@ -60,33 +66,63 @@ class Case:
     @property
     def rescued(self) -> bool | None:
         """Whether the second target can be asked; None: a race between the client and the failure decides."""
-        if self.replay != "exhausted" or not self.fault.connects:
+        if self.replay in ("memory", "disk") or not self.fault.connects:
             return True
         if self.fault.point == "byte 1":
             return True if self.slow else None
         return False
 
+    @property
+    def word(self) -> str:
+        """What the record of a rescued upload says of how it was kept: a first look needs no disk."""
+        return "disk" if self.replay in ("disk", "full disk") and self.fault.connects else "memory"
 
-MATRIX = {
-    f"{name}-{order}-{'chunked' if chunked else 'length'}-{'slow' if slow else 'fast'}-{replay}": Case(
-        fault, body, chunked, slow, replay
-    )
-    for (name, fault), (order, body), chunked, slow, replay in product(
-        FAULTS.items(), BODIES.items(), (False, True), (False, True), REPLAYS
-    )
-}
+
+def cases(faults: Mapping[str, Fault], replays: Iterable[str]) -> dict[str, Case]:
+    """Return every combination, by its name."""
+    return {
+        f"{name}-{order}-{'chunked' if chunked else 'length'}-{'slow' if slow else 'fast'}-{replay}": Case(
+            fault, body, chunked, slow, replay
+        )
+        for (name, fault), (order, body), chunked, slow, replay in product(
+            faults.items(), BODIES.items(), (False, True), (False, True), replays
+        )
+    }
+
+
+MATRIX = cases(FAULTS, REPLAYS) | cases({name: FAULTS[name] for name in SOME_FAULTS}, OTHERWISE_EXHAUSTED)
 
 
 @pytest.fixture(scope="module")
-def gateways(three: Mapping[str, Upstream], folder: Path) -> Iterator[dict[str, Gateway]]:
-    """A gateway for each way to keep an upload; in the end none of them keeps anything."""
+def small_disk(folder: Path) -> Iterator[Path | None]:
+    """A file system of 128 KiB; None where it cannot be mounted."""
+    path = folder / "small"
+    path.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(path)], capture_output=True)
+    yield path if mount.returncode == 0 else None
+    if mount.returncode == 0:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.fixture(scope="module")
+def gateways(
+    three: Mapping[str, Upstream], folder: Path, small_disk: Path | None
+) -> Iterator[Callable[[str], Gateway]]:
+    """Gateways by their way to keep an upload; in the end none of them keeps anything."""
     started: dict[str, Gateway] = {}
+
+    def start(name: str) -> Gateway:
+        if name not in started:
+            replay = (REPLAYS | OTHERWISE_EXHAUSTED)[name]
+            if name == "full disk":
+                if small_disk is None:
+                    pytest.skip("mounting a small tmpfs needs root")
+                replay = {**replay, "directory": str(small_disk)}
+            started[name] = Gateway(folder, trio_settings(three, free_port(), replay=replay))
+        return started[name]
+
     try:
-        for name, replay in REPLAYS.items():
-            started[name] = Gateway(folder, trio_settings(three, free_port(), replay=replay), wait=False)
-        for gateway in started.values():
-            gateway.wait_ready()
-        yield started
+        yield start
         for gateway in started.values():
             wait_for_nothing_kept(gateway)
             gateway.stop()
@@ -97,9 +133,9 @@ def gateways(three: Mapping[str, Upstream], folder: Path) -> Iterator[dict[str, 
 
 @pytest.mark.parametrize("case", MATRIX.values(), ids=MATRIX.keys())
 def test_a_failure_costs_the_client_nothing_that_was_kept(
-    gateways: Mapping[str, Gateway], three: Mapping[str, Upstream], case: Case
+    gateways: Callable[[str], Gateway], three: Mapping[str, Upstream], case: Case
 ) -> None:
-    trio = Trio(gateways[case.replay], three)
+    trio = Trio(gateways(case.replay), three)
     trio.a.script(*case.fault.script(len(case.body)))
     trio.b.script(READ_ALL, send(reply(200, ANSWER)))
     with trio.a.connect() as connection:
@@ -177,12 +213,7 @@ def check_rescue(trio: Trio, case: Case, answer: Reply, record: Mapping[str, Any
     second = record["attempts"][1]
     assert (second["target"], second["status"], second["failure"]) == ("config.targets[1]", 200, None)
     assert (second["replayed"], second["sent_bytes"], second["possibly_billed"]) == (True, len(case.body), False)
-    assert record["replay"] == replay_word(case)
-
-
-def replay_word(case: Case) -> str:
-    """Return what a rescued upload's record says of how it was kept."""
-    return case.replay if case.replay == "disk" and case.fault.connects else "memory"
+    assert record["replay"] == case.word
 
 
 def check_failure(trio: Trio, case: Case, answer: Reply, record: Mapping[str, Any]) -> None:
