@@ -80,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     _priced(show, argparse.SUPPRESS)
     prices.set_defaults(command=_prices, model=None)
 
+    explain = commands.add_parser("explain", help="show which targets a request would try, in what order, and why")
+    explain.add_argument("-c", dest="file", metavar="FILE", help="settings file (YAML or JSON)")
+    explain.add_argument("--config", metavar="SLUG|JSON", help="as x-portkey-config would say")
+    explain.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="a header it has")
+    explain.add_argument("--field", action="append", default=[], metavar="NAME=VALUE", help="a form field it has")
+    explain.add_argument("--path", default="/v1/audio/transcriptions", help="what it asks for; default: %(default)s")
+    explain.set_defaults(command=_explain)
+
     health = commands.add_parser("healthcheck", help="exit 0 when the gateway on this machine is ready")
     health.add_argument("--ops-listen", metavar="HOST:PORT", help="default: as the settings say")
     health.set_defaults(command=_healthcheck)
@@ -233,6 +241,24 @@ def _prices(given: argparse.Namespace) -> int:
     try:
         print(report(house, model=given.model, provider=given.provider, today=today, as_json=bool(given.json)))
     except NotFoundError as problem:
+        return _say(str(problem), WRONG)
+    return FINE
+
+
+def _explain(given: argparse.Namespace) -> int:
+    from proxy.server.explain import RefusedError, WrongUseError, answer, asked
+    from proxy.server.reload import Source
+    from proxy.settings import SettingsError
+
+    try:
+        headers, fields = asked(given.config, given.header, given.field)
+        _, house = Source(given.file, os.environ, {}).load()
+        print(answer(house, headers, fields, given.path))
+    except SettingsError as error:
+        return _report(given.file or os.environ.get("AUDIOGATE_CONFIG") or "settings", error)
+    except WrongUseError as problem:
+        return _say(str(problem), 2)
+    except RefusedError as problem:
         return _say(str(problem), WRONG)
     return FINE
 

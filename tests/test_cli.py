@@ -98,6 +98,11 @@ def test_every_command_ends_with_its_code_and_one_line_an_error(tmp_path: Path, 
         (["transcribe", "a.wav", "--url", "http://127.0.0.1:1"], 1, ["cannot reach http://127.0.0.1:1: "]),
         (["transcribe", "a.wav", "--key-file", "absent"], 1, ["audiogate: --key-file: no such file or directory"]),
         (["transcribe", "a.wav", "--format", "docx"], 2, ["audiogate: --format: 'docx' is not one of "]),
+        (["explain"], 1, ["audiogate: 400 missing_provider: "]),
+        (["explain", "-c", "names.yaml"], 1, ["names.yaml: "] * 3),
+        (["explain", "--config", "lost"], 1, ["audiogate: 400 unknown_config: There is no saved config 'lost'."]),
+        (["explain", "--header", "no header"], 2, ["audiogate: --header: 'no header' is not NAME: VALUE"]),
+        (["explain", "--field", "model"], 2, ["audiogate: --field: 'model' is not NAME=VALUE"]),
     ]  # fmt: skip
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda row: audiogate(*row[0], cwd=tmp_path), table))
@@ -126,6 +131,9 @@ def test_every_command_ends_with_its_code_and_one_line_an_error(tmp_path: Path, 
         ["prices", "show"],
         ["prices", "list", "whisper-1"],
         ["prices", "--wrong"],
+        ["explain", "--wrong"],
+        ["explain", "a config"],
+        ["explain", "--field"],
         ["healthcheck", "--wrong"],
         ["demo", "--twice"],
         ["engine", "--port", "1"],
@@ -222,6 +230,22 @@ def test_prices_that_are_not_there_or_wrong_are_1_and_a_line_each(
     assert main(["prices", *arguments]) == 1
     shown = capsys.readouterr()
     assert (shown.out, shown.err.splitlines()) == ("", lines)
+
+
+def test_explain_asks_a_file_or_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ["--config", '{"retry": {"attempts": 1}}', "--header", "x-portkey-provider: own", "--field", "model=m=1"]
+    assert main(["explain", *wanted]) == 1
+    assert capsys.readouterr().err.startswith("audiogate: 400 invalid_provider: ")
+    wanted[3] = "x-portkey-provider: openai"
+    assert main(["explain", *wanted]) == 0
+    assert "openai at https://api.openai.com/v1/audio/transcriptions" in capsys.readouterr().out
+    own = '{slug: own, dialect: openai, base_url: "http://10.0.0.7:9000/v1", auth: none}'
+    (tmp_path / "s.yaml").write_text(f"providers: [{own}]")
+    wanted[3] = "x-portkey-provider: own"
+    assert main(["explain", "-c", str(tmp_path / "s.yaml"), *wanted, "--path", "/v1/audio/translations"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1] == "config: own at http://10.0.0.7:9000/v1/audio/translations, no key needed, model m=1"
+    assert shown[3].strip().startswith("tried again once after 429, 500, 502, 503, 504")
 
 
 def test_whoever_stops_reading_the_schema_has_seen_enough(tmp_path: Path) -> None:
