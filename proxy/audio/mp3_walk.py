@@ -166,16 +166,14 @@ class FrameWalker:
 
         The usual case at the start of a chunk: it saves the joining.
         """
-        kind, stride, held = self._kind, self._stride, len(self._held)
-        assert kind is not None
+        stride, held = self._stride, len(self._held)
         assert stride is not None
-        if held <= stride.low and len(chunk) >= stride.need - held:
+        if held <= stride.low and len(chunk) >= stride.need - held and stride.header.match(self._held):
             for size in (stride.low, stride.high):
-                at = size - held
-                if chunk[at + 2] & 0xFC == self._third & 0xFC and kind.length(chunk, at):
+                if stride.header.match(chunk, size - held):
                     self._count(STRIDE, size)
                     self._held = b""
-                    return at
+                    return size - held
         return 0
 
     def _take_runs(self, data: bytes, at: int) -> int:
