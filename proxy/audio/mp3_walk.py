@@ -17,8 +17,8 @@ _STEADY_AFTER: Final = 64  # frames of one bitrate, 1.7 s: a file that begins so
 _MISFITS: Final = 16  # strides that do not fit, as with odd padding; more, and striding costs more than it saves
 
 _JUNK: Final = 131_072  # bytes that are no frames, searched in 2 ms at worst
-_DETOUR: Final = 256  # as many bytes of junk as it costs to look at a header that proves none, or to find the way back
-_EARNED: Final = 16  # bytes of frames that make up for one byte of junk
+_DETOUR: Final = 512  # as many bytes of junk as it costs to look at a header that proves none, or to find the way back
+_EARNED: Final = 8  # bytes of frames that make up for one byte of junk
 
 _APE_HEADER: Final = 32
 _ID3V1: Final = 128
