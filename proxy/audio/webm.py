@@ -21,12 +21,13 @@ _ANY: Final = frozenset(range(0x80, 0x100))  # the first byte of a block of any 
 _NONE: Final[frozenset[int]] = frozenset()
 _MAX_TRACKS: Final = 64  # real films have about twenty, subtitles included; more are not followed
 _MAX_CODEC: Final = 32  # bytes of a CodecID: the longest has 19
-_CHEAP, _DEAR = 2, 16  # blocks that are walked in the time that another element takes: a small one, any other
+_CHEAP, _DEAR = 2, 20  # blocks that are walked in the time that another element takes: a small one, any other
 _LONGEST_GUESS: Final = SECOND // 4  # a block's length, when only the pause before it shows: speech may have paused
 _SHORT: Final = 1.0  # seconds that a header may be off: recorders take it from the clock. Beyond, blocks are right
 
 _SIMPLE_BLOCK, _BLOCK, _GROUP, _BLOCK_DURATION, _TIMESTAMP = 0xA3, 0xA1, 0xA0, 0x9B, 0xE7
 _BLOCKS: Final = frozenset((_SIMPLE_BLOCK, _BLOCK))
+_CLUSTERED: Final = _BLOCKS | {_GROUP, _BLOCK_DURATION, _TIMESTAMP}  # of one byte, and looked at within a cluster
 _LEAST: Final = 4  # bytes of a block: track, time and flags
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _AFTER_SEGMENT: Final = frozenset((0x1A, 0xEC))  # how a further document begins, or Void; anything else is not Matroska
@@ -43,7 +44,7 @@ class _Element(NamedTuple):
 class WebmProbe(Walker):
     """Walks the elements of a Matroska file. Held is at most one element's head and value (about 50 bytes)."""
 
-    _DENSEST = 2_112  # blocks: one of digital silence in Opus has 9 bytes; other elements count for more
+    _DENSEST = 2_160  # blocks: one of digital silence in Opus has 9 bytes; other elements count for more
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,11 +144,12 @@ class WebmProbe(Walker):
                 else:
                     break
                 if kind == _SIMPLE_BLOCK or kind == _BLOCK:  # noqa: SIM109  (a tuple is slower)
-                    if data[body] in heard:
+                    track = data[body]
+                    if track in heard:
                         older = before
                         before = last
                         last = at
-                    elif data[body] < 0x80 or data[body] in first:
+                    elif track < 0x80 or track in first:
                         break
                     else:
                         other = at
@@ -214,7 +216,8 @@ class WebmProbe(Walker):
             if identity not in (_SEGMENT, _CLUSTER):
                 raise NonsenseError("an element without an end")
             size = _NEVER
-        needed, read, master = _ELEMENTS.get(identity, _SKIPPED)
+        strange = self._in_cluster and identity < 0x100 and identity not in _CLUSTERED
+        needed, read, master = _SKIPPED if strange else _ELEMENTS.get(identity, _SKIPPED)
         needed = min(needed, size)
         if body + needed > end:
             return self._hold(body + needed - at)
