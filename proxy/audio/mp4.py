@@ -26,7 +26,7 @@ _WORDS: Final[Callable[[bytes], tuple[int, int]]] = Struct(">II").unpack_from
 _EDIT, _LONG_EDIT = Struct(">Ii4x"), Struct(">Qq4x")  # by version: what is played, from where; and how fast
 _NEVER: Final = 1 << 64  # past any file: the end of what has none but the file's own
 _MAX_TRACKS: Final = 32  # real films have about ten, one per language; more are not followed
-_MAX_EDITS: Final = 50  # of an edit list: a recorder writes one or two, an editor some; more are not read
+_EDITS: Final = 1_008  # bytes of an edit list: a recorder writes one or two, an editor some; a longer one is not used
 _BATCH: Final = 4_096  # sample durations added at once: bounds the memory that takes
 
 _BESIDE: Final = frozenset(
@@ -240,10 +240,10 @@ class Mp4Probe(Walker):
 
     def _edit_list(self, payload: bytes) -> None:
         edit = _LONG_EDIT if payload[:1] == b"\1" else _EDIT
-        count = min(_number(payload, 4, 4), (len(payload) - 8) // edit.size)
-        edits = edit.iter_unpack(payload[8 : 8 + count * edit.size])
-        played = [(length, start) for length, start in edits if start >= 0]  # -1: nothing is played for a while
-        self._track.presented = sum(length for length, _ in played)
+        count, here = _number(payload, 4, 4), (len(payload) - 8) // edit.size
+        rows = edit.iter_unpack(payload[8 : 8 + min(count, here) * edit.size])
+        played = [(length, start) for length, start in rows if start >= 0]  # -1: nothing is played for a while
+        self._track.presented = sum(length for length, _ in played) if count <= here else 0
         self._track.primed = played[0][1] if played else 0
 
     def _fragment_defaults(self, payload: bytes) -> None:
@@ -297,7 +297,7 @@ _TOP: Final[Mapping[bytes, _Box]] = {
                 Mp4Probe._start_track,
                 {
                     b"tkhd": _Box(24, Mp4Probe._track_header),
-                    b"edts": _Box(0, None, {b"elst": _Box(8 + 20 * _MAX_EDITS, Mp4Probe._edit_list)}),
+                    b"edts": _Box(0, None, {b"elst": _Box(_EDITS, Mp4Probe._edit_list)}),
                     b"mdia": _Box(
                         0,
                         None,
