@@ -170,7 +170,7 @@ FILES: dict[str, tuple[bytes, Duration]] = {
     ),
     "a frame that lost its header": (LONG[:4179] + b"x" + LONG[4180:], counted(USUAL, STRIDES - 1)),
     "a frame that lost its header where strides begin": (
-        LONG[:26_749] + b"x" + LONG[26_750:],
+        LONG[:27_585] + b"x" + LONG[27_586:],
         counted(USUAL, STRIDES - 1),
     ),
     "a frame that lost its header within a stride": (LONG[:41_795] + b"x" + LONG[41_796:], counted(USUAL, STRIDES)),
