@@ -47,7 +47,6 @@ class _Box(NamedTuple):
 class _Track:
     """One track. Times are in units of its own clock, ``scale`` per second, unless said otherwise."""
 
-    identity: int = 0
     scale: int = 0
     audio: bool = False
     length: int = 0  # as its header says
@@ -86,6 +85,8 @@ class Mp4Probe(Walker):
         self._tracks: list[_Track] = []
         self._defaults: dict[int, int] = {}  # a sample's duration, by track; as many as tracks
         self._track = _Track()  # the one that is being described
+        self._numbered: dict[int, _Track] = {}
+        self._touched: dict[int, _Track] = {}  # by the latest moof
         self._moov = self._fragments = self._promises_fragments = False
         self._fragment: _Track | None = None  # the track that the fragment at hand belongs to
         self._default = 0
@@ -165,7 +166,7 @@ class Mp4Probe(Walker):
                 read(self, data[body : min(body + needed, after)] if needed else b"")
                 rows = self._samples
                 if rows:
-                    left -= 2
+                    left -= 4
             if left <= 0:
                 left = self._pace(at)
             at = after
@@ -211,10 +212,10 @@ class Mp4Probe(Walker):
     def _start_fragment(self, _payload: bytes) -> None:
         self._fragments = True
         self._media = None
-        for track in self._tracks:
-            if track.arriving:
-                track.walked += track.arriving
-                track.arriving = 0
+        for track in self._touched.values():
+            track.walked += track.arriving
+            track.arriving = 0
+        self._touched.clear()
 
     def _start_media(self, _payload: bytes) -> None:
         if self._after < _NEVER:
@@ -227,7 +228,9 @@ class Mp4Probe(Walker):
         self._clock = _number(payload, 20 if payload[:1] == b"\1" else 12, 4)
 
     def _track_header(self, payload: bytes) -> None:
-        self._track.identity = _number(payload, 20 if payload[:1] == b"\1" else 12, 4)
+        identity = _number(payload, 20 if payload[:1] == b"\1" else 12, 4)
+        if len(self._numbered) < _MAX_TRACKS:
+            self._numbered[identity] = self._track
 
     def _media_header(self, payload: bytes) -> None:
         at, size = (20, 8) if payload[:1] == b"\1" else (12, 4)
@@ -253,8 +256,11 @@ class Mp4Probe(Walker):
 
     def _fragment_header(self, payload: bytes) -> None:
         flags, identity = _WORDS(payload)
-        if self._fragment is None or self._fragment.identity != identity:
-            self._fragment = next((track for track in self._tracks if track.identity == identity and track.audio), None)
+        track = self._numbered.get(identity)
+        if track is not None and track.audio:
+            self._fragment = self._touched[identity] = track
+        else:
+            self._fragment = None
         if flags & 8:
             at = 8 + 8 * (flags & 1) + 4 * (flags >> 1 & 1)  # a data offset, a sample description
             self._default = _number(payload, at, 4)

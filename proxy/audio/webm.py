@@ -124,8 +124,7 @@ class WebmProbe(Walker):
         end = len(data)
         heard, first = (_NONE, self._heard) if self._first is None else (self._heard, _NONE)
         older = before = last = other = span = -1  # where elements begin: of blocks that count, or not; BlockDuration
-        left = 0
-        counter = iter(range(self._left, 0, -1))
+        left, counter = 0, iter(range(self._left, 0, -1))
         try:
             for left in counter:  # noqa: B007  (read after the loop)
                 kind = data[at]
