@@ -91,15 +91,14 @@ static void add_wav(struct text *body, uint64_t size) {
 }
 
 /* 128 kbit/s at 44.1 kHz, padded as encoders do it: 417.96 bytes a frame. The frames hold noise, which is what
-   compressed audio looks like. */
+   compressed audio looks like. The last one is whole. */
 static void add_mp3(struct text *body, uint64_t size) {
     uint64_t end = body->len + size;
     for (uint64_t frame = 0; body->len < end; frame++) {
-        uint64_t whole = (frame + 1) * 144 * 128000 / 44100 - frame * 144 * 128000 / 44100;
-        uint64_t len = end - body->len < whole ? end - body->len : whole;
+        uint64_t len = (frame + 1) * 144 * 128000 / 44100 - frame * 144 * 128000 / 44100;
         size_t at = body->len;
         add_noise(body, len);
-        if (len >= 4) memcpy(body->bytes + at, whole == 418 ? "\xff\xfb\x92\x64" : "\xff\xfb\x90\x64", 4);
+        memcpy(body->bytes + at, len == 418 ? "\xff\xfb\x92\x64" : "\xff\xfb\x90\x64", 4);
     }
 }
 

@@ -20,6 +20,7 @@ PROGRAMS: Final = {
     "npm": ("npm",),
     "ffmpeg": ("ffmpeg",),  # makes audio in rates, channels and containers beyond those in vectors/
     "promtool": ("prometheus",),
+    "amtool": ("prometheus-alertmanager",),
 }
 """Programs that tests run, and the Debian packages that bring them."""
 

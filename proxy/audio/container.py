@@ -128,18 +128,20 @@ def unsupported_format(formats: frozenset[str], container: Container) -> Gateway
     )
 
 
+_RIFF_KINDS: Final = {
+    b"RIFFWAVE": WAV,
+    b"RF64WAVE": WAV,
+    b"BW64WAVE": WAV,
+    b"RIFFWEBP": _WEBP,
+    b"RIFFAVI ": _AVI,
+    b"FORMAIFF": _AIFF,
+    b"FORMAIFC": _AIFF,
+}
+
+
 def _riff(head: bytes) -> Container | None:
     """Files that carry their kind in bytes 8 to 11 (RIFF; RF64 and BW64: ITU-R BS.2088; AIFF)."""
-    kinds = {
-        b"RIFFWAVE": WAV,
-        b"RF64WAVE": WAV,
-        b"BW64WAVE": WAV,
-        b"RIFFWEBP": _WEBP,
-        b"RIFFAVI ": _AVI,
-        b"FORMAIFF": _AIFF,
-        b"FORMAIFC": _AIFF,
-    }
-    return kinds.get(head[:4] + head[8:12])
+    return _RIFF_KINDS.get(head[:4] + head[8:12])
 
 
 def _iso_media(head: bytes) -> Container | None:

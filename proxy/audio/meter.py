@@ -40,7 +40,7 @@ class Meter:
     raised.
     """
 
-    __slots__ = ("_head", "_probe", "container", "fault", "size")
+    __slots__ = ("_final", "_head", "_probe", "container", "fault", "size")
 
     def __init__(self) -> None:
         self.container: Container | None = None
@@ -48,6 +48,7 @@ class Meter:
         self.fault: Exception | None = None
         self._head = b""
         self._probe: Probe | None = None
+        self._final: Duration | None = None
 
     @property
     def seconds(self) -> float:
@@ -57,6 +58,8 @@ class Meter:
     @property
     def duration(self) -> Duration:
         """How long the audio is, as far as the bytes that have come show it."""
+        if self._final is not None:
+            return self._final
         if self._probe is None:
             return UNKNOWN_DURATION
         try:
@@ -82,6 +85,7 @@ class Meter:
         """Take note that no more will come: a short file shows only now what it is."""
         if self._probe is None and self._head:
             self._begin()
+        self._final = self.duration
 
     def _begin(self) -> None:
         head, self._head = self._head, b""

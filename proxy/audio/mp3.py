@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from proxy.audio.duration import Probe
 
 _MAX_TAGS: Final = 64  # at the start; files have one or two, and each costs a step
+_NO_FRAMES: Final = (b"ID3", b"fLaC")
 _CLEARLY: Final = 2  # frames: encoders count one more or less
 
 
@@ -22,6 +23,7 @@ class Mp3Probe(PieceProbe):
 
     def __init__(self) -> None:
         super().__init__(first=ID3_HEADER)
+        self._new = True
         self._tags = 0
         self._size = 0
         self._walker = FrameWalker()
@@ -33,6 +35,13 @@ class Mp3Probe(PieceProbe):
         if self._lost:
             return 0.0
         return max(0.0, self._walker.seconds - self._walker.gap) if self._flac is None else self._flac.seconds
+
+    def _take(self, chunk: bytes) -> None:
+        if self._new:
+            self._new = False
+            if len(chunk) >= ID3_HEADER and not chunk.startswith(_NO_FRAMES):
+                self._want_rest()  # as most files without a tag come: there is nothing to take apart
+        super()._take(chunk)
 
     def _piece(self, piece: bytes) -> None:
         length = id3_length(piece)

@@ -55,6 +55,7 @@ class Stride:
     """Walks frames of one bitrate, :data:`STRIDE` at a time; padding makes a stride ``low`` or ``high`` bytes."""
 
     pattern: re.Pattern[bytes]
+    header: re.Pattern[bytes]  # of this bitrate
     low: int
     high: int
     need: int  # bytes that show whether a stride fits
@@ -92,7 +93,8 @@ def stride_of(second: int, third: int) -> Stride:
     header = _start(second) + b"[%s]" % b"".join(_byte(third | bits) for bits in range(4))
     steps = b"|".join(b".{%d}(?=%s)" % (size, header) for size in sorted({low, high}))
     most = low // slot - 1 if part else 10_000  # beyond, the bytes walked would no longer tell how many strides
-    return Stride(_compiled(b"(?=%s)(?:%s){1,%d}+" % (header, steps, most)), low, high, high + HEADER)
+    pattern = _compiled(b"(?=%s)(?:%s){1,%d}+" % (header, steps, most))
+    return Stride(pattern, _compiled(header), low, high, high + HEADER)
 
 
 def _compiled(pattern: bytes) -> re.Pattern[bytes]:

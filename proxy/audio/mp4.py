@@ -26,7 +26,7 @@ _WORDS: Final[Callable[[bytes], tuple[int, int]]] = Struct(">II").unpack_from
 _EDIT, _LONG_EDIT = Struct(">Ii4x"), Struct(">Qq4x")  # by version: what is played, from where; and how fast
 _NEVER: Final = 1 << 64  # past any file: the end of what has none but the file's own
 _MAX_TRACKS: Final = 32  # real films have about ten, one per language; more are not followed
-_MAX_EDITS: Final = 50  # of an edit list: a recorder writes one or two, an editor some; more are not read
+_EDITS: Final = 1_008  # bytes of an edit list: a recorder writes one or two, an editor some; a longer one is not used
 _BATCH: Final = 4_096  # sample durations added at once: bounds the memory that takes
 
 _BESIDE: Final = frozenset(
@@ -47,7 +47,6 @@ class _Box(NamedTuple):
 class _Track:
     """One track. Times are in units of its own clock, ``scale`` per second, unless said otherwise."""
 
-    identity: int = 0
     scale: int = 0
     audio: bool = False
     length: int = 0  # as its header says
@@ -86,6 +85,8 @@ class Mp4Probe(Walker):
         self._tracks: list[_Track] = []
         self._defaults: dict[int, int] = {}  # a sample's duration, by track; as many as tracks
         self._track = _Track()  # the one that is being described
+        self._numbered: dict[int, _Track] = {}
+        self._touched: dict[int, _Track] = {}  # by the latest moof
         self._moov = self._fragments = self._promises_fragments = False
         self._fragment: _Track | None = None  # the track that the fragment at hand belongs to
         self._default = 0
@@ -165,7 +166,7 @@ class Mp4Probe(Walker):
                 read(self, data[body : min(body + needed, after)] if needed else b"")
                 rows = self._samples
                 if rows:
-                    left -= 2
+                    left -= 4
             if left <= 0:
                 left = self._pace(at)
             at = after
@@ -211,10 +212,10 @@ class Mp4Probe(Walker):
     def _start_fragment(self, _payload: bytes) -> None:
         self._fragments = True
         self._media = None
-        for track in self._tracks:
-            if track.arriving:
-                track.walked += track.arriving
-                track.arriving = 0
+        for track in self._touched.values():
+            track.walked += track.arriving
+            track.arriving = 0
+        self._touched.clear()
 
     def _start_media(self, _payload: bytes) -> None:
         if self._after < _NEVER:
@@ -227,7 +228,9 @@ class Mp4Probe(Walker):
         self._clock = _number(payload, 20 if payload[:1] == b"\1" else 12, 4)
 
     def _track_header(self, payload: bytes) -> None:
-        self._track.identity = _number(payload, 20 if payload[:1] == b"\1" else 12, 4)
+        identity = _number(payload, 20 if payload[:1] == b"\1" else 12, 4)
+        if len(self._numbered) < _MAX_TRACKS:
+            self._numbered[identity] = self._track
 
     def _media_header(self, payload: bytes) -> None:
         at, size = (20, 8) if payload[:1] == b"\1" else (12, 4)
@@ -240,10 +243,10 @@ class Mp4Probe(Walker):
 
     def _edit_list(self, payload: bytes) -> None:
         edit = _LONG_EDIT if payload[:1] == b"\1" else _EDIT
-        count = min(_number(payload, 4, 4), (len(payload) - 8) // edit.size)
-        edits = edit.iter_unpack(payload[8 : 8 + count * edit.size])
-        played = [(length, start) for length, start in edits if start >= 0]  # -1: nothing is played for a while
-        self._track.presented = sum(length for length, _ in played)
+        count, here = _number(payload, 4, 4), (len(payload) - 8) // edit.size
+        rows = edit.iter_unpack(payload[8 : 8 + min(count, here) * edit.size])
+        played = [(length, start) for length, start in rows if start >= 0]  # -1: nothing is played for a while
+        self._track.presented = sum(length for length, _ in played) if count <= here else 0
         self._track.primed = played[0][1] if played else 0
 
     def _fragment_defaults(self, payload: bytes) -> None:
@@ -253,8 +256,11 @@ class Mp4Probe(Walker):
 
     def _fragment_header(self, payload: bytes) -> None:
         flags, identity = _WORDS(payload)
-        if self._fragment is None or self._fragment.identity != identity:
-            self._fragment = next((track for track in self._tracks if track.identity == identity and track.audio), None)
+        track = self._numbered.get(identity)
+        if track is not None and track.audio:
+            self._fragment = self._touched[identity] = track
+        else:
+            self._fragment = None
         if flags & 8:
             at = 8 + 8 * (flags & 1) + 4 * (flags >> 1 & 1)  # a data offset, a sample description
             self._default = _number(payload, at, 4)
@@ -297,7 +303,7 @@ _TOP: Final[Mapping[bytes, _Box]] = {
                 Mp4Probe._start_track,
                 {
                     b"tkhd": _Box(24, Mp4Probe._track_header),
-                    b"edts": _Box(0, None, {b"elst": _Box(8 + 20 * _MAX_EDITS, Mp4Probe._edit_list)}),
+                    b"edts": _Box(0, None, {b"elst": _Box(_EDITS, Mp4Probe._edit_list)}),
                     b"mdia": _Box(
                         0,
                         None,

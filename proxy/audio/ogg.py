@@ -25,6 +25,7 @@ _CAPTURE: Final = b"OggS"
 _PAGE: Final = Struct("<4sBBqI8xB")  # capture, version, flags, granule, serial, (sequence, CRC), segments
 _CONTINUED, _FIRST, _LAST = 1, 2, 4  # flags of a page
 _IDENTIFIED: Final = 68  # bytes of a first packet that are read: Speex says its frames per packet last
+_DEAR: Final = 6  # pages that are walked in the time that the first of a stream takes, or its first with audio
 _MAX_STREAMS: Final = 16  # side by side: real files have sound, picture, subtitles, a skeleton; more are not followed
 _MAX_JUNK: Final = 262_144  # bytes between pages in all: damage or a tag at the end; beyond, it is not Ogg
 
@@ -64,7 +65,7 @@ class OggProbe(Walker):
         return self._done + self._link()
 
     def _result(self) -> Duration:
-        cut = self._ahead > 0 or (bool(self._held) and _CAPTURE.startswith(self._held[:4]))
+        cut = self._ahead > 0 or (bool(self._held) and (_CAPTURE in self._held or _CAPTURE.startswith(self._held[-3:])))
         if not self._heard:
             return Duration(None, "unknown", cut)
         return Duration(plausible(self._so_far()), "walked", cut)
@@ -93,16 +94,18 @@ class OggProbe(Walker):
                     break
                 self._open(serial, data[body:needed])
                 stream = None
+                left -= _DEAR
             elif stream is not None and stream.start is None and granule > 0:
                 if after > end:
                     self._wanted = after - at
                     break
                 stream.start = _start(stream.longest, granule, flags, data[at + 27 : body], data[body:after])
                 self._begun = True
+                left -= _DEAR + segments // 4
             elif not self._begun:
                 self._begun = True
             left -= 1
-            if not left:
+            if left <= 0:
                 left = self._pace(at)
             at = after
             if stream is not None and granule > stream.end:
@@ -141,7 +144,7 @@ class OggProbe(Walker):
         found = data.find(_CAPTURE, at + 1)
         if found >= 0:
             self._left -= 1
-            if not self._left:
+            if self._left <= 0:
                 self._left = self._pace(found)
         else:
             found = len(data) - len(_CAPTURE) + 1

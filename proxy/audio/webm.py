@@ -6,10 +6,10 @@ identifiers are unique, and recorders that cannot go back leave the sizes of seg
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.audio.duration import Duration, NonsenseError
+from proxy.audio.ebml import NUMBER, floating, integer, signed, unsigned
 from proxy.audio.matroska import AUDIO, HEAD, SECOND, Track
 from proxy.audio.walker import Walker, plausible
 
@@ -21,13 +21,13 @@ _ANY: Final = frozenset(range(0x80, 0x100))  # the first byte of a block of any 
 _NONE: Final[frozenset[int]] = frozenset()
 _MAX_TRACKS: Final = 64  # real films have about twenty, subtitles included; more are not followed
 _MAX_CODEC: Final = 32  # bytes of a CodecID: the longest has 19
-_CHEAP, _DEAR = 2, 16  # blocks that are walked in the time that another element takes: a small one, any other
+_CHEAP, _DEAR = 2, 20  # blocks that are walked in the time that another element takes: a small one, any other
 _LONGEST_GUESS: Final = SECOND // 4  # a block's length, when only the pause before it shows: speech may have paused
-_SHORT: Final = 1.0  # seconds that a header may promise beyond the last block before a file counts as cut
-_FLOATS: Final = {4: Struct(">f"), 8: Struct(">d")}
+_SHORT: Final = 1.0  # seconds that a header may be off: recorders take it from the clock. Beyond, blocks are right
 
 _SIMPLE_BLOCK, _BLOCK, _GROUP, _BLOCK_DURATION, _TIMESTAMP = 0xA3, 0xA1, 0xA0, 0x9B, 0xE7
 _BLOCKS: Final = frozenset((_SIMPLE_BLOCK, _BLOCK))
+_CLUSTERED: Final = _BLOCKS | {_GROUP, _BLOCK_DURATION, _TIMESTAMP}  # of one byte, and looked at within a cluster
 _LEAST: Final = 4  # bytes of a block: track, time and flags
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _AFTER_SEGMENT: Final = frozenset((0x1A, 0xEC))  # how a further document begins, or Void; anything else is not Matroska
@@ -44,7 +44,7 @@ class _Element(NamedTuple):
 class WebmProbe(Walker):
     """Walks the elements of a Matroska file. Held is at most one element's head and value (about 50 bytes)."""
 
-    _DENSEST = 2_112  # blocks: one of digital silence in Opus has 9 bytes; other elements count for more
+    _DENSEST = 2_160  # blocks: one of digital silence in Opus has 9 bytes; other elements count for more
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,15 +71,14 @@ class WebmProbe(Walker):
         self._arriving: tuple[int, int | None] | None = None  # time and length of a block that has not all come
 
     def _result(self) -> Duration:
-        """Return the header's word, unless blocks say that it is wrong, or that of the longest track, a picture's."""
-        cut = self._cut()
-        walked = self._so_far()
-        told = self._promised * self._scale / SECOND
+        """Return the header's word, unless blocks say otherwise, or it may be the length of a picture's track."""
+        cut, walked = self._cut(), self._so_far()
+        told = (self._promised - (self._first or 0)) * self._scale / SECOND
         alone = all(track.kind == AUDIO for track in self._tracks.values())
-        if told > 0 and alone and not cut and not self._further:
-            if told <= walked + _SHORT:
+        if self._promised and alone and not cut and not self._further:
+            if abs(told - walked) <= _SHORT:
                 return Duration(plausible(told), "header")
-            cut = True
+            cut = told > walked
         if self._first is None and not self._done:
             return Duration(None, "unknown", cut)
         return Duration(plausible(walked), "walked", cut)
@@ -107,7 +106,8 @@ class WebmProbe(Walker):
         end = len(data)
         while at < end:
             if self._in_cluster:
-                at = self._blocks(data, at)
+                whole = min(end, (self._segment_end or _NEVER) - self._origin)
+                at = self._blocks(data if whole == end else data[: max(at, whole)], at)
                 if at >= end:
                     break
             after = self._any(data, at)
@@ -123,9 +123,8 @@ class WebmProbe(Walker):
         """
         end = len(data)
         heard, first = (_NONE, self._heard) if self._first is None else (self._heard, _NONE)
-        older = before = last = other = span = -1  # where the elements begin, and BlockDuration's value
-        span_end = left = 0
-        counter = iter(range(self._left, 0, -1))
+        older = before = last = other = span = -1  # where elements begin: of blocks that count, or not; BlockDuration
+        left, counter = 0, iter(range(self._left, 0, -1))
         try:
             for left in counter:  # noqa: B007  (read after the loop)
                 kind = data[at]
@@ -144,11 +143,12 @@ class WebmProbe(Walker):
                 else:
                     break
                 if kind == _SIMPLE_BLOCK or kind == _BLOCK:  # noqa: SIM109  (a tuple is slower)
-                    if data[body] in heard:
+                    track = data[body]
+                    if track in heard:
                         older = before
                         before = last
                         last = at
-                    elif data[body] < 0x80 or data[body] in first:
+                    elif track < 0x80 or track in first:
                         break
                     else:
                         other = at
@@ -160,7 +160,7 @@ class WebmProbe(Walker):
                     elif after > end:
                         break
                     elif kind == _BLOCK_DURATION and (last > other or (self._mine and other < 0)):
-                        span, span_end = body, after
+                        span = at
                     next(counter, 0)  # it counts twice
                 at = after
             else:
@@ -174,15 +174,23 @@ class WebmProbe(Walker):
         elif not left:
             left = self._pace(at)
         self._left = left
+        self._note(data, before, last, other, span)
+        return at
+
+    def _note(self, data: bytes, before: int, last: int, other: int, span: int) -> None:
+        """Take note of whole elements that were walked, by where they begin, -1 for none: of the last two blocks that
+        count, of the last that does not, and of the duration of the last that counts.
+        """
         if before >= 0:
-            self._time = self._cluster + _signed(data, before + (3 if data[before + 1] >= 0x80 else 4))
+            self._time = self._cluster + signed(data, _payload(data, before)[0] + 1)
         if last >= 0:
-            self._hear(*self._measure(data, last))
+            body, size = _payload(data, last)
+            self._hear(*self._measure(data[body : body + min(size, HEAD)], size))
         if last >= 0 or other >= 0:
             self._mine = last > other
         if span > last:
-            self._block_duration(data[span:span_end])
-        return at
+            body, size = _payload(data, span)
+            self._block_duration(data[body : body + min(size, NUMBER)])
 
     def _any(self, data: bytes, at: int) -> int:
         """Deal with the element at ``at``, whatever it is; return where to go on, -1 when more of it is needed."""
@@ -200,14 +208,15 @@ class WebmProbe(Walker):
         body = sized + 9 - data[sized].bit_length()
         if body > end:
             return self._hold(body - at)
-        identity, size = _unsigned(data[at:sized]), _unsigned(data[sized:body])
+        identity, size = unsigned(data[at:sized]), unsigned(data[sized:body])
         unknown = (1 << 7 * (body - sized)) - 1
         size &= unknown
         if size == unknown:
             if identity not in (_SEGMENT, _CLUSTER):
                 raise NonsenseError("an element without an end")
             size = _NEVER
-        needed, read, master = _ELEMENTS.get(identity, _SKIPPED)
+        strange = self._in_cluster and identity < 0x100 and identity not in _CLUSTERED
+        needed, read, master = _SKIPPED if strange else _ELEMENTS.get(identity, _SKIPPED)
         needed = min(needed, size)
         if body + needed > end:
             return self._hold(body + needed - at)
@@ -246,17 +255,11 @@ class WebmProbe(Walker):
             length = min(max(0, time - self._time) * self._scale, _LONGEST_GUESS)
         self._time, self._length = time, length
 
-    def _measure(self, data: bytes, at: int) -> tuple[int, int | None]:
-        """Return what :meth:`_read` does of the block that begins at ``at``, its size being one or two bytes long."""
-        if (size := data[at + 1]) >= 0x80:
-            return self._read(data[at + 2 : at + 2 + HEAD], size - 0x80)
-        return self._read(data[at + 3 : at + 3 + HEAD], size - 0x40 << 8 | data[at + 2])
-
-    def _read(self, head: bytes, size: int) -> tuple[int, int | None]:
+    def _measure(self, head: bytes, size: int) -> tuple[int, int | None]:
         """Return a block's time in ticks and its length in nanoseconds, None where it does not show."""
         at = 9 - head[0].bit_length()
-        number = _unsigned(head[:at]) & (1 << 7 * at) - 1
-        time = self._cluster + _signed(head, at)
+        number = unsigned(head[:at]) & (1 << 7 * at) - 1
+        time = self._cluster + signed(head, at)
         track = self._tracks.get(number)
         return time, None if track is None else track.sounds(head[at + 2], head[at + 3 :], size - at - 3)
 
@@ -287,103 +290,87 @@ class WebmProbe(Walker):
         if at == 1:
             self._mine = head[0] in self._heard
         else:
-            track = self._tracks.get(_unsigned(head[:at]) & (1 << 7 * at) - 1)
+            track = self._tracks.get(unsigned(head[:at]) & (1 << 7 * at) - 1)
             self._mine = track is not None and track.kind == AUDIO
         if self._mine:
-            self._arriving = self._read(head, size)
+            self._arriving = self._measure(head, size)
 
     def _block_duration(self, payload: bytes, _size: int = 0) -> None:
-        if self._mine:
-            self._length = _integer(payload) * self._scale
+        if self._mine and len(payload) <= 8:
+            self._length = integer(payload) * self._scale
 
     def _discard_padding(self, payload: bytes, _size: int) -> None:
         if self._mine:
-            _integer(payload)
-            self._length = max(0, self._length - int.from_bytes(payload, "big", signed=True))
+            self._length = max(0, self._length - int.from_bytes(payload[:8], "big", signed=True))
 
     def _timestamp(self, payload: bytes, _size: int) -> None:
-        self._cluster = _integer(payload)
+        self._cluster = integer(payload)
 
     def _timestamp_scale(self, payload: bytes, _size: int) -> None:
-        self._scale = _integer(payload)
+        self._scale = integer(payload)
+        if not self._scale:
+            raise NonsenseError("time that does not pass")
 
     def _duration(self, payload: bytes, _size: int) -> None:
-        self._promised = _float(payload)
+        self._promised = floating(payload)
 
     def _track_number(self, payload: bytes, _size: int) -> None:
         if len(self._tracks) < _MAX_TRACKS:
-            self._tracks[_integer(payload)] = self._track
+            self._tracks[integer(payload)] = self._track
 
     def _track_type(self, payload: bytes, _size: int) -> None:
-        self._track.kind = _integer(payload)
+        self._track.kind = integer(payload)
 
     def _codec(self, payload: bytes, _size: int) -> None:
         self._track.codec = payload.rstrip(b"\0")
 
     def _default_duration(self, payload: bytes, _size: int) -> None:
-        self._track.frame = _integer(payload)
+        self._track.frame = integer(payload)
 
     def _codec_delay(self, payload: bytes, _size: int) -> None:
-        self._track.delay = _integer(payload)
+        self._track.delay = integer(payload)
 
     def _sampling_frequency(self, payload: bytes, _size: int) -> None:
-        self._track.rate = _float(payload)
+        rate = floating(payload)
+        self._track.rate = rate if rate >= 1 else 0.0
 
     def _channels(self, payload: bytes, _size: int) -> None:
-        self._track.channels = _integer(payload)
+        self._track.channels = integer(payload)
 
     def _bit_depth(self, payload: bytes, _size: int) -> None:
-        self._track.bits = _integer(payload)
+        self._track.bits = integer(payload)
 
 
-def _unsigned(payload: bytes) -> int:
-    return int.from_bytes(payload, "big")
+def _payload(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the payload of an element begins, and its size, which is one or two bytes long."""
+    if (size := data[at + 1]) >= 0x80:
+        return at + 2, size - 0x80
+    return at + 3, size - 0x40 << 8 | data[at + 2]
 
-
-def _signed(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 2], "big", signed=True)
-
-
-def _integer(payload: bytes) -> int:
-    """Return an integer element's value (RFC 8794 section 7.2)."""
-    if len(payload) > 8:
-        raise NonsenseError("an integer of more than eight bytes")
-    return int.from_bytes(payload, "big")
-
-
-def _float(payload: bytes) -> float:
-    """Return a float element's value (RFC 8794 section 7.3); 0 for what is no number that can be counted with."""
-    if len(payload) not in _FLOATS:
-        return 0.0
-    value: float = _FLOATS[len(payload)].unpack(payload)[0]
-    return value if 0 <= value < _NEVER else 0.0
-
-
-_NUMBER: Final = 9  # bytes of an element's value that show a number, or that it is none
 
 _SKIPPED: Final = _Element(0, None)
 _ELEMENTS: Final = {
     0x1A45DFA3: _Element(0, WebmProbe._start_document),
     _SEGMENT: _Element(0, WebmProbe._start_segment, master=True),
     0x1549A966: _Element(0, None, master=True),  # Info
-    0x2AD7B1: _Element(_NUMBER, WebmProbe._timestamp_scale),
-    0x4489: _Element(_NUMBER, WebmProbe._duration),
+    0x2AD7B1: _Element(NUMBER, WebmProbe._timestamp_scale),
+    0x4489: _Element(NUMBER, WebmProbe._duration),
     0x1654AE6B: _Element(0, None, master=True),  # Tracks
     0xAE: _Element(0, WebmProbe._start_track, master=True),
-    0xD7: _Element(_NUMBER, WebmProbe._track_number),
-    0x83: _Element(_NUMBER, WebmProbe._track_type),
+    0xD7: _Element(NUMBER, WebmProbe._track_number),
+    0x83: _Element(NUMBER, WebmProbe._track_type),
     0x86: _Element(_MAX_CODEC, WebmProbe._codec),
-    0x23E383: _Element(_NUMBER, WebmProbe._default_duration),
-    0x56AA: _Element(_NUMBER, WebmProbe._codec_delay),
+    0x23E383: _Element(NUMBER, WebmProbe._default_duration),
+    0x56AA: _Element(NUMBER, WebmProbe._codec_delay),
     0xE1: _Element(0, None, master=True),  # Audio
-    0xB5: _Element(_NUMBER, WebmProbe._sampling_frequency),
-    0x9F: _Element(_NUMBER, WebmProbe._channels),
-    0x6264: _Element(_NUMBER, WebmProbe._bit_depth),
+    0xB5: _Element(NUMBER, WebmProbe._sampling_frequency),
+    0x9F: _Element(NUMBER, WebmProbe._channels),
+    0x6264: _Element(NUMBER, WebmProbe._bit_depth),
     _CLUSTER: _Element(0, WebmProbe._start_cluster, master=True),
-    _TIMESTAMP: _Element(_NUMBER, WebmProbe._timestamp),
+    _TIMESTAMP: _Element(NUMBER, WebmProbe._timestamp),
     _GROUP: _Element(0, None, master=True),
     _BLOCK: _Element(HEAD, WebmProbe._block),
     _SIMPLE_BLOCK: _Element(HEAD, WebmProbe._block),
-    _BLOCK_DURATION: _Element(_NUMBER, WebmProbe._block_duration),
-    0x75A2: _Element(_NUMBER, WebmProbe._discard_padding),
+    _BLOCK_DURATION: _Element(NUMBER, WebmProbe._block_duration),
+    0x75A2: _Element(NUMBER, WebmProbe._discard_padding),
 }

@@ -27,8 +27,11 @@ class Cost:
 
     @property
     def text(self) -> str | None:
-        """The dollars as plain digits, without an exponent; None: not known."""
-        return None if self.usd is None else f"{self.usd:f}"
+        """The dollars as plain digits, without an exponent or zeros at their end; None: not known."""
+        if self.usd is None:
+            return None
+        text = f"{self.usd:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 UNKNOWN: Final = Cost(None, "unknown")
@@ -119,6 +122,5 @@ def _sane(value: Decimal | float | None) -> Decimal | None:
 
 
 def _plain(usd: Decimal) -> Decimal:
-    """Return ``usd`` rounded to twelve places, with no zeros at its end and no exponent above zero."""
-    short = usd.quantize(_PICODOLLAR, ROUND_HALF_EVEN).normalize()
-    return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1))  # type: ignore[operator]
+    """Return ``usd`` rounded to twelve places."""
+    return usd.quantize(_PICODOLLAR, ROUND_HALF_EVEN)

@@ -70,6 +70,11 @@ def observer_for(content_type: str, content_encoding: str | None = None) -> Repl
 
 def usage_in(body: bytes, content_type: str, content_encoding: str | None = None) -> Usage | None:
     """Return what a reply with this whole body says was used; None when it says nothing."""
+    if not content_encoding and content_type == "application/json" and len(body) <= _WHOLE:
+        try:
+            return usage_of(orjson.loads(body))
+        except ValueError:
+            return None
     observer = observer_for(content_type, content_encoding)
     observer.feed(body)
     return observer.finish()

@@ -126,6 +126,7 @@ class Record:
     client: str | None = None
     user_agent: str | None = None
     replay: Literal["off", "memory", "disk", "exhausted"] = "off"
+    noted: bool = False  # whether all that the upload could tell is here
     closed: bool = False
 
     def attempt(self, target: str, provider: str, model: str | None, now: float) -> Attempt:

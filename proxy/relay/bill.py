@@ -140,7 +140,10 @@ class Bill:
 
 
 def note_upload(record: Record, upload: Upload) -> None:
-    """Write what the upload has told by now into the record."""
+    """Write what the upload has told by now into the record; all of it, once it has ended."""
+    if record.noted:
+        return
+    record.noted = upload.ended
     form = upload.form
     if form is not None:
         first = form.first

@@ -41,6 +41,15 @@ def piped(kind: str, *options: str, seconds: float = 3.0, rate: int = 16_000, ch
     return _run(("-f", "lavfi", "-i", source, "-ac", str(channels), *options, "-f", kind, "-"), None)
 
 
+def filmed(folder: Path, name: str, *options: str, seconds: float = 1.0, film_seconds: float = 3.0) -> bytes:
+    """Return a film called ``name``: a test picture for ``film_seconds``, with ``seconds`` of sound at its start."""
+    require_ffmpeg()
+    path = folder / name
+    picture = f"testsrc=size=64x48:rate=5:duration={film_seconds}"
+    sound = f"aevalsrc=0.3*sin(440*t*t):s=16000:d={seconds}"
+    return _run(("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, *options, str(path)), path)
+
+
 @cache
 def _run(arguments: tuple[str, ...], path: Path | None) -> bytes:
     done = subprocess.run(

@@ -169,6 +169,10 @@ FILES: dict[str, tuple[bytes, Duration]] = {
         counted(USUAL, 2 * STRIDES),
     ),
     "a frame that lost its header": (LONG[:4179] + b"x" + LONG[4180:], counted(USUAL, STRIDES - 1)),
+    "a frame that lost its header where strides begin": (
+        LONG[:27_585] + b"x" + LONG[27_586:],
+        counted(USUAL, STRIDES - 1),
+    ),
     "a frame that lost its header within a stride": (LONG[:41_795] + b"x" + LONG[41_796:], counted(USUAL, STRIDES)),
     "much more junk than frames": (USUAL.constant(4) + b"junk" * 10_000, Duration(None, "unknown")),
     "junk without end after a long file": (

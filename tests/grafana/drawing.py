@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
@@ -46,7 +46,6 @@ MARGIN, GAP, HEAD = 18, 8, 74
 UNIT = 23  # pixels of one row of Grafana's grid
 LINE = 16.5  # pixels of a table's row
 DPI = 100
-COLOURS = 128  # of the file's palette: a quarter of the size, and nobody sees it
 
 
 @dataclass
@@ -95,7 +94,7 @@ class Sheet:
         canvas.draw()  # type: ignore[no-untyped-call]
         pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
         image = Image.fromarray(pixels).convert("RGB")
-        image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.quantize(palette=_inks(), dither=Image.Dither.NONE).save(path, optimize=True)
 
     def draw(self, drawn: Drawn) -> None:
         """Draw one panel at its place in the grid."""
@@ -193,17 +192,17 @@ class Sheet:
             return
         colour(drawn)
         axes = self._axes(x + 58, y + 4, w - 72, h - 46)
-        moments = sorted({when for line in drawn.lines for when, _ in line.points})
-        if drawn.custom["stacking"]["mode"] == "normal" and moments:
+        moments = [round(drawn.start + second, 3) for second in range(int(drawn.end - drawn.start) + 1)]
+        if drawn.custom["stacking"]["mode"] == "normal":
             stacked = np.array([at(line.points, moments) for line in drawn.lines])
             axes.stackplot(moments, stacked, colors=[line.colour for line in drawn.lines], alpha=0.42, linewidth=0)
             for line, top in zip(drawn.lines, np.cumsum(stacked, axis=0), strict=True):
                 axes.plot(moments, top, color=line.colour, linewidth=1.0)
         else:
             for line in reversed(drawn.lines):
-                values = [value for _, value in line.points]
-                axes.plot([when for when, _ in line.points], values, color=line.colour, linewidth=1.25)
-                axes.fill_between([when for when, _ in line.points], values, color=line.colour, alpha=0.07, linewidth=0)
+                values = at(line.points, moments, missing=math.nan)  # a gap stays a gap
+                axes.plot(moments, values, color=line.colour, linewidth=1.25)
+                axes.fill_between(moments, values, color=line.colour, alpha=0.07, linewidth=0)
         self._scale(axes, drawn)
         self._time(axes, drawn)
         if drawn.exemplars:
@@ -298,10 +297,24 @@ class Sheet:
                 self.text(x + 12 + index * wide, y + 30 + number * LINE, cell, size=8)
 
 
-def at(points: Points, times: list[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return a series' values at these times; 0 where it has none."""
+def at(points: Points, times: list[float], missing: float = 0.0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a series' values at these times; ``missing`` where it has none."""
     known = {when: value for when, value in points if math.isfinite(value)}
-    return np.array([known.get(when, 0.0) for when in times])
+    return np.array([known.get(when, missing) for when in times])
+
+
+def _inks() -> Image.Image:
+    """Return the file's palette: every colour of ours, fading into the panel. 256 are a quarter of the file's size."""
+    fades = [0.07, 0.15, 0.28, 0.42, 0.6, 0.8, 1.0]
+    panel = np.array(to_rgb(PANEL))
+    inks = [to_rgb(PAGE), to_rgb(EDGE), to_rgb(GRID)]
+    for name in (*PALETTE, *NAMED.values(), FAINT):
+        inks += [tuple(panel + (np.array(to_rgb(name)) - panel) * fade) for fade in fades]
+    inks += [EMBERS(step / 70)[:3] for step in range(71)]
+    flat = [round(part * 255) for ink in dict.fromkeys(inks) for part in ink][: 256 * 3]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(flat)
+    return palette
 
 
 def colour(drawn: Drawn) -> None:

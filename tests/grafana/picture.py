@@ -75,6 +75,7 @@ def draw(prometheus: Prometheus, end: float) -> None:
 
 def answered(panel: dict[str, Any], prometheus: Prometheus, end: float) -> Drawn:
     """Return a panel with what Prometheus says to its queries."""
+    end = round(end)  # Prometheus answers in milliseconds
     drawn = Drawn(panel, start=end - SECONDS, end=end)
     if panel["type"] == "table":
         drawn.rows = _rows(panel, prometheus)

@@ -18,7 +18,9 @@ FIELDS = (
     "metadata attempts retry_count cache_status audio usage cost_usd cost_basis bytes_in bytes_out timing_ms "
     "response_format language stream transcript client user_agent replay"
 )
-ATTEMPT = "target provider model status failure cause started_ms connect_ms sent_bytes upload_ms ttfb_ms total_ms replayed"
+ATTEMPT = (
+    "target provider model status failure cause started_ms connect_ms sent_bytes upload_ms ttfb_ms total_ms replayed"
+)
 
 
 def record(**known: Any) -> Record:

@@ -16,10 +16,12 @@ EXCEPTIONS: dict[str, str] = {}
 def too_long() -> dict[str, int]:
     """Return everything that is too long, with its lines."""
     found = {}
-    for path in python_files("proxy", "tests", "benchmarks"):
+    for path in python_files("proxy", "tests", "benchmarks", "grafana"):
         lines = path.read_text(encoding="utf-8").count("\n")
         if lines > LONGEST_FILE:
             found[name(path)] = lines
+        if path.parent.name == "grafana":
+            continue  # what is long there are rows of panels: data, which happens to be written as calls
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or 0) - node.lineno + 1
