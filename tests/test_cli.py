@@ -101,7 +101,7 @@ def test_every_command_ends_with_its_code_and_one_line_an_error(tmp_path: Path, 
         (["explain"], 1, ["audiogate: 400 missing_provider: "]),
         (["explain", "-c", "names.yaml"], 1, ["names.yaml: "] * 3),
         (["explain", "--config", "lost"], 1, ["audiogate: 400 unknown_config: There is no saved config 'lost'."]),
-        (["explain", "--header", "no header"], 2, ["audiogate: --header: 'no header' is not NAME: VALUE"]),
+        (["explain", "--header", "a: b", "--header", "key"], 2, ["audiogate: --header: number 2 is not NAME: VALUE"]),
         (["explain", "--field", "model"], 2, ["audiogate: --field: 'model' is not NAME=VALUE"]),
     ]  # fmt: skip
     with ThreadPoolExecutor(2) as pool:

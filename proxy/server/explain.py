@@ -46,14 +46,14 @@ class RefusedError(Exception):
 def asked(config: str | None, headers: Iterable[str], fields: Iterable[str]) -> tuple[CIMultiDict[str], dict[str, str]]:
     """Return a request's headers and form fields from the flags of the command; raises :class:`WrongUseError`.
 
-    ``headers`` are ``NAME: VALUE``, ``fields`` are ``NAME=VALUE``, of which the first of a name counts. ``config`` takes
-    the place of ``x-portkey-config``.
+    ``headers`` are ``NAME: VALUE``, which may hold a key and so are never repeated; ``fields`` are ``NAME=VALUE``, of
+    which the first of a name counts. ``config`` takes the place of ``x-portkey-config``.
     """
     found: CIMultiDict[str] = CIMultiDict()
-    for text in headers:
+    for number, text in enumerate(headers, 1):
         name, colon, value = text.partition(":")
         if not colon or not is_token(name):
-            raise WrongUseError(f"--header: {text!r} is not NAME: VALUE")
+            raise WrongUseError(f"--header: number {number} is not NAME: VALUE")
         found.add(name, value.strip())
     if config is not None:
         found["x-portkey-config"] = config
