@@ -301,13 +301,17 @@ def _reliability() -> list[Panel]:
             "reqps",
         ),
         lines(
-            "Fallbacks",
-            "Moves to the next target, by why.",
+            "Fallbacks and hedges",
+            "Moves to the next target, by why; copies that hedges sent, and whether they answered first.",
             [
                 Query(
                     f"sum by (from_provider, to_provider, reason) (rate(audiogate_fallbacks_total{moves}[{RATE}]))",
                     "{{from_provider}} → {{to_provider}}, {{reason}}",
-                )
+                ),
+                Query(
+                    f"sum by (provider, result) (rate(audiogate_hedges_total{{{PROVIDER}}}[{RATE}]))",
+                    "copy to {{provider}}, {{result}}",
+                ),
             ],
             "reqps",
         ),

@@ -34,6 +34,7 @@ class AttemptMetrics:
         self._connections = meters.counters("upstream_connections_total")
         self._retries = meters.counters("retries_total")
         self._fallbacks = meters.counters("fallbacks_total")
+        self._hedges = meters.counters("hedges_total")
         self._moves: set[tuple[str, str]] = set()
 
     def begin(self, providers: Iterable[str]) -> None:
@@ -52,7 +53,10 @@ class AttemptMetrics:
             pair = self._pairs(attempt["provider"], attempt["model"])
             self._attempts[*pair, attempt_code(attempt)].inc()
             self._time(pair, attempt)
-            if before is not None:
+            if attempt["hedged"]:
+                won = attempt["failure"] is None and attempt["status"] is not None
+                self._hedges[pair[0], "won" if won else "lost"].inc()
+            elif before is not None:
                 self._move(before, attempt)
             before = attempt
 

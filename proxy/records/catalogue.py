@@ -23,6 +23,7 @@ REJECTIONS: Final = (
     "auth", "rate_limit", "budget", "too_large", "bad_request", "unsupported_media", "overload", "draining", "no_route",
 )  # fmt: skip
 REASONS: Final = ("connect", "timeout", "status_429", "status_5xx", "status_4xx", "reset", "other")
+HEDGES: Final = ("won", "lost")
 FAILURES: Final = ("connect_error", "timeout", "reset", "tls_error", "aborted")
 SOURCES: Final = ("reported", "header", "walked", "bytes")
 TOKENS: Final = ("input_text", "input_audio", "output_text", "output_audio")
@@ -49,6 +50,7 @@ CLOSED: Final[dict[str, tuple[str, ...]]] = {
     "audiogate_upstream_attempts_total code": (*STATUSES, OTHER, *FAILURES),
     "audiogate_retries_total reason": REASONS,
     "audiogate_fallbacks_total reason": REASONS,
+    "audiogate_hedges_total result": HEDGES,
 }
 """Labels with a closed set of values, or a metric's name and its label. All others come from the settings (``sink``,
 ``key``, providers) or pass the guard (``model``).
@@ -126,6 +128,7 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
     _counter("upstream_connections_total", "provider reused", "Connections that attempts went over, new and reused."),
     _gauge("upstream_in_flight", "provider", "Attempts now upstream."),
     _counter("retries_total", "provider reason", "Retries of the same target, by what the try before came to."),
+    _counter("hedges_total", "provider result", "Copies that hedges sent, by whether they won."),
     _counter("fallbacks_total", "from_provider to_provider reason",
              "Moves to the next target, by what the one before came to."),
     _gauge("circuit_breaker_state", "provider", "0 closed, 1 half-open, 2 open.", "livemax"),

@@ -38,7 +38,7 @@ _MOST: Final = 4096  # circuits: saved configs are written by hand; the one unus
 class Permit:
     """Leave to make one attempt. ``probe`` is when it began, if a circuit that is not closed hangs on it."""
 
-    key: Key
+    place: Key
     rules: BreakerRules
     probe: float | None = None
 
@@ -105,7 +105,7 @@ class Breakers:
 
         While the circuit is not closed only its probe decides: attempts that began before it opened say nothing new.
         """
-        rules, state = permit.rules, self._states.get(permit.key)
+        rules, state = permit.rules, self._states.get(permit.place)
         verdict = None if outcome is None else judged(outcome, rules)
         if permit.probe is not None:
             if state is None or state.probed != permit.probe:
@@ -116,8 +116,8 @@ class Breakers:
             elif outcome is not None and _answered(outcome):
                 state.opened = None
         elif verdict is not None and (state is None or state.opened is None):
-            state = state or self._new(permit.key)
-            self._states.move_to_end(permit.key)
+            state = state or self._new(permit.place)
+            self._states.move_to_end(permit.place)
             _count(state, rules, now, success=verdict)
             if not verdict and _is_too_much(state, rules):
                 state.opened, state.counts = now, {}

@@ -44,12 +44,20 @@ def settings(upstream: Upstream) -> dict[str, Any]:
             {**local, "slug": "lab", "formats": "any"},
             {**local, "slug": "gone", "base_url": f"http://127.0.0.1:{free_port()}/v1"},
         ],
-        "configs": [{"slug": "again", "config": {"provider": "gone", "retry": {"attempts": 1}}}],
+        "configs": [
+            {"slug": "again", "config": {"provider": "gone", "retry": {"attempts": 1}}},
+            {"slug": "next", "config": {"strategy": {"mode": "fallback"}, "targets": _both("gone", "whisper-local")}},
+            {"slug": "copy", "config": {"strategy": {"mode": "hedge"}, "targets": _both("whisper-local", "lab")}},
+        ],
         "limits": {"max_upload_bytes": LIMIT},
         "metrics": {"models": 12},
         "timeouts": {"connect": 1, "upload_idle": 10, "first_byte": 10, "idle": 10},
         "drain": {"delay": 0, "timeout": 5},
     }
+
+
+def _both(*providers: str) -> list[dict[str, str]]:
+    return [{"provider": provider} for provider in providers]
 
 
 def wav(seconds: float) -> bytes:
@@ -122,6 +130,8 @@ class Scene:
             self.be_limited,
             self.find_it_broken,
             self.find_nobody,
+            self.find_the_next,
+            self.send_two_copies,
             self.leave_while_uploading,
             self.leave_while_waiting,
             self.bring_no_key,
@@ -174,6 +184,16 @@ class Scene:
     def find_nobody(self, _: random.Random) -> None:
         """Ask for an upstream that refuses connections; the gateway tries twice."""
         self._post(TRANSCRIPTIONS, None, "whisper-1", wav(2), {}, 502, extra=[("x-portkey-config", "again")])
+
+    def find_the_next(self, _: random.Random) -> None:
+        """Ask for an upstream that refuses connections, with another one behind it."""
+        extra = [("x-portkey-config", "next")]
+        self._post(TRANSCRIPTIONS, None, "large-v3", wav(4), {"text": "second"}, wait=0.05, extra=extra)
+
+    def send_two_copies(self, _: random.Random) -> None:
+        """Ask two upstreams for the same; both happen to be one process, which answers both alike."""
+        extra = [("x-portkey-config", "copy")]
+        self._post(TRANSCRIPTIONS, None, "large-v3", wav(4), {"text": "first"}, wait=0.05, extra=extra)
 
     def speak(self, chance: random.Random) -> None:
         """Have text read aloud, by a model priced by character or by one that reports tokens."""

@@ -19,7 +19,8 @@ FIELDS = (
     "response_format language stream transcript client user_agent replay"
 )
 ATTEMPT = (
-    "target provider model status failure cause started_ms connect_ms sent_bytes upload_ms ttfb_ms total_ms replayed"
+    "target provider model status failure cause started_ms connect_ms sent_bytes upload_ms ttfb_ms total_ms replayed "
+    "possibly_billed hedged"
 )
 
 
@@ -108,6 +109,7 @@ OUTCOMES = {
     "upstream_broke": "upstream_error",
     "upstream_timeout": "upstream_error",
     "overloaded": "gateway_error",
+    "circuit_open": "gateway_error",
     "draining": "gateway_error",
     "internal_error": "gateway_error",
 }

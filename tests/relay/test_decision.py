@@ -88,8 +88,8 @@ def test_another_key_is_another_decision() -> None:
     for key in ("one", "two"):
         decision = ask([("x-portkey-provider", "openai"), ("authorization", f"Bearer {key}")], built)
         assert isinstance(decision, Decision)
-        assert decision.plan is not None
-        keys.append(decision.plan.target.key)
+        assert decision.targets is not None
+        keys.append(decision.targets.prepared["config"].target.key)
     assert keys == ["one", "two"]
 
 
