@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from multidict import CIMultiDict
 
 from proxy.errors import GatewayError
 from proxy.server.assemble import assemble
 from proxy.server.explain import report
 from proxy.settings import Settings
+from tests.rules.pages import blocks, page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +104,27 @@ config: fallback, in this order after 429, 503
 
 def test_a_saved_config_is_shown_whole() -> None:
     assert said(house(default_config="pair"), {}) == WHOLE.splitlines()
+
+
+def documented() -> dict[str, Any]:
+    """Return the README's example of settings, with its secrets at hand."""
+    (text,) = [block for block in blocks(page("README.md"), "yaml") if "default-stt" in block]
+    given: dict[str, Any] = yaml.safe_load(text)
+    for each in [*given["auth"]["keys"], *given["virtual_keys"]]:
+        each.pop("key_file", None)
+        each["key"] = f"sk-of-{each.get('name', each.get('slug'))}"
+    return given
+
+
+def test_the_output_in_the_documentation_is_what_is_printed() -> None:
+    built, mistakes = assemble(Settings.model_validate(documented()))
+    assert not mistakes
+    lines = said(built, {"x-portkey-config": "default-stt"}, model="whisper-1")
+    (shown,) = [block for block in blocks(page("docs/routing.md"), "console") if "--field" in block]
+    assert shown.splitlines()[1:] == lines
+    (short,) = [block for block in blocks(page("README.md"), "console") if "audiogate explain" in block]
+    *begun, more = short.splitlines()[1:]
+    assert (begun, more) == (lines[: len(begun)], "…")
 
 
 @dataclass(frozen=True)
