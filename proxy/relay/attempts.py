@@ -256,7 +256,7 @@ class Attempts:
         self._patience.head_reached()
         status = upstream.status
         if 200 <= status < 300:
-            return Outcome(status, replayable=not self._upload.exhausted)
+            return Outcome(status, replayable=self._upload.replayable)
         return self._outcome(status, "refused", retry_after(upstream.headers, time.time()))
 
     def _failed(self, error: GatewayError) -> Outcome:
@@ -264,7 +264,7 @@ class Attempts:
         several = self._targets.several
         if several and error.code in _NOT_TAKEN and not self._answer.started:
             self._end_attempt(error.failure, _SKIPPED)
-            return Outcome(error.status, skipped=True, replayable=not self._upload.exhausted)
+            return Outcome(error.status, skipped=True, replayable=self._upload.replayable)
         outcome = self._outcome(error.status, error.failure)
         self._end_attempt(error.failure, outcome, error.cause)
         return outcome
@@ -277,7 +277,7 @@ class Attempts:
             failure,
             wait,
             body_sent=attempt is not None and attempt.first_sent is not None,
-            replayable=not upload.exhausted,
+            replayable=upload.replayable,
             # What was refused was not done. A server's own error may have come after the work.
             billed=whole and (status >= 500 or failure != "refused") and failure != "connect_failed",
         )
@@ -297,7 +297,7 @@ class Attempts:
         """Return what follows ``outcome``, passing over targets that do not take this upload."""
         step = plan.after(outcome, self._loop.time(), _chance(), self._outlook.state(plan.leaf))
         while isinstance(step, Again) and not step.same_target and self._outlook.refusal(step.plan) is not None:
-            skipped = Outcome(503, skipped=True, replayable=not self._upload.exhausted)
+            skipped = Outcome(503, skipped=True, replayable=self._upload.replayable)
             step = step.plan.after(skipped, self._loop.time(), _chance(), self._outlook.state(step.plan.leaf))
         if isinstance(step, Again) and step.same_target:
             self._outlook.take_retry(plan.leaf)

@@ -148,6 +148,11 @@ class Upload:
             return "off"
         return "exhausted" if self.exhausted else self._spool.where
 
+    @property
+    def replayable(self) -> bool:
+        """Whether all that has come can still be sent to another target: it is kept, or nobody has taken it yet."""
+        return self.keeping or self._reader is None
+
     def note_keeping(self) -> None:
         """Take note that the upload is kept because it was needed again, or may be."""
         self._kept_on_purpose = True
