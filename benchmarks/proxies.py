@@ -221,4 +221,5 @@ NGINX = Proxy("nginx", start_nginx, _nginx_missing)
 BARE = Proxy("bare", start_bare, python=True)
 AUDIOGATE = Proxy("audiogate", start_audiogate, python=True)
 UNMETERED = Proxy("unmetered", partial(start_audiogate, program=("-m", "benchmarks.unmetered")), python=True)
-PROXIES = (DIRECT, NGINX, BARE, UNMETERED, AUDIOGATE)
+UNKEPT = Proxy("unkept", start_audiogate, python=True)  # the same gateway, for uploads that need not be kept
+PROXIES = (DIRECT, NGINX, BARE, UNMETERED, UNKEPT, AUDIOGATE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
@@ -13,11 +13,13 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from proxy.settings import Replay
 
-_READ: Final = 262_144  # bytes read back at once: as large as what comes from a socket
+_PIECE: Final = 262_144  # bytes encrypted and written at once: as large as what comes from a socket
+_SCRATCH: Final = memoryview(bytearray(_PIECE + 16))  # for what is encrypted; one for all, nothing waits in between
+_READ: Final = 262_144  # bytes read back at once
+_SPARE_FILES: Final = 8  # that wait for another upload: as many as end while as many begin
+_SPARE_BYTES: Final = 33_554_432  # of each, at most: larger than OpenAI's largest upload
 
 
 class SpoolFullError(Exception):
@@ -26,10 +28,15 @@ class SpoolFullError(Exception):
 
 @dataclass(slots=True)
 class Budget:
-    """Bytes that all spools of this process together may hold (``replay.total``)."""
+    """Bytes that all spools of this process together may hold (``replay.total``), and the files they are done with.
+
+    A file that is written again costs a third less than a new one. What it still holds is nothing: the key is gone.
+    When nobody keeps anything any more, the last file is closed.
+    """
 
     total: int
     used: int = 0
+    _spare: list[tuple[str, int]] = field(default_factory=list)  # folder and descriptor
 
     def take(self, count: int) -> None:
         """Reserve ``count`` bytes or raise :class:`SpoolFullError`."""
@@ -40,6 +47,25 @@ class Budget:
     def give_back(self, count: int) -> None:
         """Release what a closed spool had reserved."""
         self.used -= count
+        if not self.used:
+            while self._spare:
+                os.close(self._spare.pop()[1])
+
+    def file_in(self, folder: str) -> int:
+        """Return a descriptor of an unnamed file in ``folder``. Raises OSError."""
+        while self._spare:
+            place, descriptor = self._spare.pop()
+            if place == folder:
+                return descriptor
+            os.close(descriptor)  # the settings have changed
+        return _unnamed_file(folder)
+
+    def file_back(self, folder: str, descriptor: int, size: int) -> None:
+        """Take back a file of ``size`` bytes that a spool has done with."""
+        if len(self._spare) < _SPARE_FILES and size <= _SPARE_BYTES:
+            self._spare.append((folder, descriptor))
+        else:
+            os.close(descriptor)
 
 
 class Spool:
@@ -47,7 +73,7 @@ class Spool:
     ``where`` says where the last bytes went.
 
     The first ``replay.memory`` bytes stay in memory as the chunks they came in; the rest goes to a file that was
-    never linked into a folder (``O_TMPFILE``), encrypted by AES-256-CTR with a key that exists in this object only.
+    never linked into a folder (``O_TMPFILE``), encrypted by AES-128-CTR with a key that exists in this object only.
     """
 
     def __init__(self, limits: Replay, budget: Budget) -> None:
@@ -59,6 +85,7 @@ class Spool:
         self._in_memory = 0
         self._failed = False
         self._file: int | None = None
+        self._folder = ""
         self._secret = b""
         self._cipher: CipherContext | None = None
 
@@ -85,30 +112,35 @@ class Spool:
 
     def close(self) -> None:
         """Free memory, disk and descriptor. May be called twice."""
+        if self._file is not None:
+            self._budget.file_back(self._folder, self._file, self.size - self._in_memory)
+            self._file = None
         self._budget.give_back(self.size)
         self.size = self._in_memory = 0
         self._memory.clear()
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
     def _write(self, chunk: bytes) -> None:
         if self._file is None:
             self.where = "disk"
-            self._secret = os.urandom(48)  # 32 bytes of key, 16 of initial counter
-            self._file = _unnamed_file(self._limits.directory or tempfile.gettempdir())
+            self._secret = os.urandom(32)  # 16 bytes of key, 16 of initial counter
+            self._folder = str(self._limits.directory or tempfile.gettempdir())
+            self._file = self._budget.file_in(self._folder)
             self._cipher = self.new_cipher()
-        data = memoryview(chunk if self._cipher is None else self._cipher.update(chunk))
         start = self.size - self._in_memory
-        while data:
-            written = os.pwrite(self._file, data, start)
-            data, start = data[written:], start + written
+        plain = memoryview(chunk)
+        for at in range(0, len(chunk), _PIECE):
+            data = plain[at : at + _PIECE]
+            if self._cipher is not None:
+                data = _SCRATCH[: self._cipher.update_into(data, _SCRATCH)]
+            while data:
+                written = os.pwrite(self._file, data, start)
+                data, start = data[written:], start + written
 
     def new_cipher(self) -> CipherContext | None:
         """Return a cipher at the file's first byte, or None when the file is not encrypted."""
         if not self._limits.encrypt:
             return None
-        return Cipher(AES(self._secret[:32]), CTR(self._secret[32:])).encryptor()  # CTR: the same both ways
+        return Cipher(AES(self._secret[:16]), CTR(self._secret[16:])).encryptor()  # CTR: the same both ways
 
     def memory_chunk(self, index: int) -> bytes | None:
         """Return the ``index``-th chunk in memory, or None past the last."""
@@ -147,7 +179,7 @@ class SpoolReader:
         return data
 
 
-def _unnamed_file(folder: str | Path) -> int:
+def _unnamed_file(folder: str) -> int:
     with suppress(OSError):  # not every file system has it (overlayfs of old, NFS)
         return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     descriptor, path = tempfile.mkstemp(dir=folder)

@@ -201,3 +201,50 @@ def test_a_thousand_uploads_leave_neither_descriptors_nor_bytes(tmp_path: Path) 
             spool.append(b"x" * 20)
             spool.reader().read()
     assert (budget.used, descriptors()) == (0, before)
+
+
+def test_a_file_is_used_again_while_others_are_kept_and_the_last_one_out_closes_them_all(tmp_path: Path) -> None:
+    before, budget = descriptors(), Budget(10_000_000)
+    keeper = Spool(limits(tmp_path), budget)
+    keeper.append(b"k" * 100)
+    opened: set[str] = set()
+    for number in range(20):
+        spool = Spool(limits(tmp_path), budget)
+        data = random.Random(number).randbytes(
+            3_000 - 100 * number
+        )  # shorter each time: the file has more than is ours
+        spool.append(data)
+        assert everything(spool) == data
+        opened |= descriptors() - before
+        spool.close()
+    assert len(opened) == 2, "a file for the keeper and one for all the others"
+    keeper.close()
+    assert descriptors() == before
+
+
+def test_a_file_of_another_folder_is_not_used(tmp_path: Path) -> None:
+    before, budget = descriptors(), Budget(10_000_000)
+    places = [tmp_path / "a", tmp_path / "b"]
+    keeper = Spool(limits(tmp_path), budget)
+    keeper.append(b"k" * 100)
+    for place in places:
+        place.mkdir()
+        spool = Spool(limits(place), budget)
+        spool.append(MARK * 100)
+        (used,) = descriptors() - before - {str(keeper._file)}
+        assert Path(f"/proc/self/fd/{used}").readlink().is_relative_to(place)
+        spool.close()
+    keeper.close()
+    assert descriptors() == before
+
+
+def test_many_files_are_not_all_kept_for_later(tmp_path: Path) -> None:
+    before, budget = descriptors(), Budget(10_000_000)
+    spools = [Spool(limits(tmp_path), budget) for _ in range(30)]
+    for spool in spools:
+        spool.append(MARK * 100)
+    for spool in spools[1:]:
+        spool.close()
+    assert len(descriptors() - before) == 1 + 8
+    spools[0].close()
+    assert descriptors() == before
