@@ -47,8 +47,8 @@ def keyed(config: Any) -> Any:
     """Give every provider of a config its virtual key: a caller's key never follows a config of the operator's."""
     if "targets" in config:
         return {**config, "targets": [keyed(target) for target in config["targets"]]}
-    provider = config.get("provider")
-    return {"virtual_key": f"key-{provider}"} if provider else config
+    provider, rest = config["provider"], {key: value for key, value in config.items() if key != "provider"}
+    return {"virtual_key": f"key-{provider}", **rest}
 
 
 def place(answer: Reply) -> str | None:
@@ -81,7 +81,7 @@ def test_a_target_that_keeps_failing_is_left_alone_and_the_metric_says_so(own_tr
 
 @pytest.mark.parametrize("steps", [FAILURE, (READ_ALL, RESET), (READ_ALL, hold("never"))], ids=["500", "reset", "late"])
 def test_what_counts_as_a_failure(own_trio: Callable[..., Trio], steps: tuple[Step, ...]) -> None:
-    config = targets("fallback", "a", "b", cb_config=TWO) | {"request_timeout": 300}
+    config = targets("fallback", {"provider": "a", "request_timeout": 400}, "b", cb_config=TWO)
     trio = own_trio(**saved(guarded=config))
     for _ in range(2):
         trio.a.script(*steps)

@@ -37,6 +37,7 @@ class End:
     failure: str = "refused"
     billed: bool = True
     reason: str = "other"  # of the metric
+    timeout: int = 20_000  # milliseconds that the target has for its answer
 
 
 def answers(status: int) -> End:
@@ -58,15 +59,15 @@ ENDS: dict[str, End] = {
         "upstream_broke",
         reason="reset",
     ),
-    "silence": End((READ_ALL, hold("never")), None, "upstream_timed_out", reason="timeout"),
+    "silence": End((READ_ALL, hold("never")), None, "upstream_timed_out", reason="timeout", timeout=400),
 }
 
 
-def both(**strategy: Any) -> dict[str, Any]:
-    """Return a fallback from ``a`` to ``b``, each with a key and a model of its own; ``a`` is given a second."""
+def both(timeout: int = 20_000, **strategy: Any) -> dict[str, Any]:
+    """Return a fallback from ``a`` to ``b``, each with its own key and model; ``a`` has ``timeout`` to answer."""
     return targets(
         "fallback",
-        {"virtual_key": "key-a", "override_params": {"model": "at-a"}, "request_timeout": 1000},
+        {"virtual_key": "key-a", "override_params": {"model": "at-a"}, "request_timeout": timeout},
         {"virtual_key": "key-b", "override_params": {"model": "at-b", "language": "de"}},
         **strategy,
     )
@@ -77,7 +78,7 @@ def test_whatever_is_no_success_leads_to_the_next_target(trio: Trio, end: End) -
     trio.a.script(*end.steps)
     trio.b.script(READ_ALL, send(reply(200, SAID)))
     before = samples(trio.a)
-    answer = trio.post(both())
+    answer = trio.post(both(end.timeout))
     assert (answer.status, answer.body) == (200, SAID)
     for name, stage in (("a", trio.a), ("b", trio.b)):
         seen = stage.seen()
@@ -136,7 +137,7 @@ def test_a_target_that_nobody_serves_got_nothing(trio: Trio) -> None:
 def test_listed_statuses_alone_lead_on(trio: Trio, codes: list[int], end: str, moves: bool) -> None:
     """A lost connection is a 500 in Portkey, and 502 is what the gateway answers; a timeout of the target's is 408."""
     trio.a.script(*ENDS[end].steps)
-    answer = trio.post(both(on_status_codes=codes))
+    answer = trio.post(both(ENDS[end].timeout, on_status_codes=codes))
     assert trio.asked() == {"a": 1, "b": int(moves), "c": 0}
     ended = {"silence": 408, "a reset": 502, "half an answer": 502}.get(end) or int(end)
     assert answer.status == (200 if moves else ended)
