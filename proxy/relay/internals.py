@@ -36,6 +36,7 @@ def never_resend(session: aiohttp.ClientSession) -> None:
 
 
 _LAST_WORDS: Final = 65_536  # bytes of an answer read from a connection that is lost already: a refusal is short
+_FINAL, _REFUSED = 200, 400  # the first of the statuses that end a request, and of those that say no
 
 
 class UpstreamProtocol(ResponseHandler):
@@ -43,8 +44,10 @@ class UpstreamProtocol(ResponseHandler):
 
     It does not wait to be closed for an upstream that takes no more bytes, and it reads what an upstream said before
     it reset the connection: a refusal that comes early in an upload has a reset behind it, and a write that meets the
-    reset first would lose the answer, which Linux still keeps.
+    reset first would lose the answer, which Linux still keeps. ``uploading`` says that the request has a body.
     """
+
+    uploading = False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Read the last words, then let go."""
@@ -57,6 +60,19 @@ class UpstreamProtocol(ResponseHandler):
         """Resume, if reading was paused; aiohttp asks for it with every chunk that is taken."""
         if self._reading_paused:
             super().resume_reading(resume_parser)
+
+    def feed_data(self, data: tuple[Any, Any], size: int = 0) -> None:
+        """Take a reply's head; no other request goes the way of an upload that was refused.
+
+        Who refuses an upload early closes behind it, and need not say so. The next attempt, which begins at once, would
+        be lost on that connection, and nobody could tell whether it was the upstream that failed.
+        """
+        status = data[0].code
+        if self.uploading and status >= _REFUSED:
+            self.force_close()
+        if status >= _FINAL:
+            self.uploading = False
+        super().feed_data(data, size)
 
     def close(self) -> None:
         """Close; unsent bytes belong to a body that will never be whole, and go with the connection."""
@@ -77,6 +93,8 @@ class UpstreamRequest(aiohttp.ClientRequest):
         self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
     ) -> None:
         """Write the body."""
+        if isinstance(conn.protocol, UpstreamProtocol):
+            conn.protocol.uploading = True
         with suppress(aiohttp.ClientConnectionResetError):
             await super().write_bytes(writer, conn, content_length)
 

@@ -72,6 +72,30 @@ async def test_a_connector_tells_how_long_opening_a_connection_took_and_nothing_
     assert seconds > 0
 
 
+@pytest.mark.parametrize(
+    ("method", "status", "connections"), [("POST", 200, 1), ("POST", 400, 3), ("POST", 503, 3), ("GET", 404, 1)]
+)
+async def test_no_other_request_goes_the_way_of_an_upload_that_was_refused(
+    method: str, status: int, connections: int
+) -> None:
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        return web.Response(status=status)
+
+    server = web.ServerRunner(web.Server(answer))
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    opened: list[float] = []
+    on_connect.set(opened.append)
+    url = f"http://127.0.0.1:{server.addresses[0][1]}"
+    async with aiohttp.ClientSession(connector=Connector(), request_class=UpstreamRequest) as session:
+        for _ in range(3):
+            async with session.request(method, url, data=b"audio" if method == "POST" else None) as reply:
+                assert reply.status == status
+                await reply.read()
+    await server.cleanup()
+    assert len(opened) == connections
+
+
 async def test_the_end_of_a_body_on_a_lost_connection_is_nobodys_unretrieved_exception() -> None:
     class Lost:
         async def write_eof(self) -> None:
