@@ -1,0 +1,1 @@
+"""Where records are kept, and what one may ask of them."""
