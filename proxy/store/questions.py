@@ -1,7 +1,7 @@
 """What one may ask of a store, and how a question is written: in a URL's query, or in a command's options.
 
-Every value is a word or a list with commas. A time is RFC 3339 (``2026-11-21T08:00:00Z``), seconds since the epoch, or a
-span that ends now (``15m``, ``24h``, ``30d``).
+Every value is a word or a list with commas. A time is RFC 3339 (``2026-11-21T08:00:00Z``), seconds since the epoch, or
+a span that ends now (``15m``, ``24h``, ``30d``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +123,7 @@ def stats_from(given: Mapping[str, str], now: float) -> StatsQuestion:
         since=first,
         until=last,
         bucket=bucket,
-        group_by=cast("Group | None", group),
+        group_by=group,
         filters=Filters(
             statuses=filters.statuses,
             outcomes=filters.outcomes,
