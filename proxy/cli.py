@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the gateway")
     serve.add_argument("-c", "--config", metavar="FILE", help="settings file (YAML or JSON)")
     _listeners(serve)
+    serve.add_argument("--store", metavar="URL", help="where records are kept: sqlite:PATH, postgresql://… or none")
     serve.add_argument("--workers", type=int, metavar="N", help="worker processes")
     serve.add_argument("--log-format", choices=("json", "text"), default="text", help="form of the log on stderr")
     serve.set_defaults(command=_serve)
@@ -107,7 +108,12 @@ def _priced(parser: argparse.ArgumentParser, default: Any) -> None:
 
 
 def _flags(given: argparse.Namespace) -> dict[str, Any]:
-    return {"listen": given.listen, "ops.listen": given.ops_listen, "workers": getattr(given, "workers", None)}
+    return {
+        "listen": given.listen,
+        "ops.listen": given.ops_listen,
+        "workers": given.workers,
+        "records.store": given.store,
+    }
 
 
 def _serve(given: argparse.Namespace) -> int:

@@ -83,6 +83,7 @@ def _fixed_changes(old: Settings, new: Settings) -> list[str]:
         "listen": (old.listen, new.listen),
         "ops.listen": (old.ops.listen, new.ops.listen),
         "workers": (old.workers, new.workers),
+        "records.store": (old.records.store, new.records.store),
         "metrics.key_label": (old.metrics.key_label, new.metrics.key_label),
         "metrics.models": (old.metrics.models, new.metrics.models),
     }

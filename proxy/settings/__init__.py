@@ -28,6 +28,7 @@ from proxy.settings.model import (
 )
 from proxy.settings.redact import redacted, secrets_in
 from proxy.settings.schema import json_schema
+from proxy.settings.store import StoreUrl
 from proxy.settings.values import Address
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Replay",
     "Settings",
     "SettingsError",
+    "StoreUrl",
     "Timeouts",
     "VirtualKey",
     "fingerprint",

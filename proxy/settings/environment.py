@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxy.settings.document import DocumentError, parse
 from proxy.settings.fields import is_container, keys_of, section_of, takes_text
-from proxy.settings.mistakes import Ledger, Where, did_you_mean, dotted
+from proxy.settings.mistakes import VARIABLES, Ledger, Where, did_you_mean, dotted
 from proxy.settings.model import Section, Settings
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-PREFIX: Final = "AUDIOGATE_"
 CONFIG_VARIABLE: Final = "AUDIOGATE_CONFIG"  # names the settings file
 _NOT_SETTINGS: Final = frozenset({CONFIG_VARIABLE, "AUDIOGATE_API_KEY"})  # a key for the transcribe command
 _INTERNAL: Final = "AUDIOGATE_INTERNAL_"  # between the gateway's own processes
@@ -29,6 +28,7 @@ _SERVICE_LINK: Final = re.compile(
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://.*")  # the value of AUDIOGATE_PORT among them
 
 _VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
+_FLAGS: Final = {"records.store": "--store"}  # flags with a name of their own
 _NEAR_NAME: Final = 0.88  # names of one section are alike already by its name
 
 Keys = tuple[str, ...]  # a place that no list lies on the way to
@@ -92,7 +92,7 @@ def overlay(environ: Mapping[str, str], ledger: Ledger) -> tuple[dict[str, Any],
     origins: dict[Where, str] = {}
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):
         text = environ[name]
-        if not name.startswith(PREFIX) or _is_foreign(name, text):
+        if not name.startswith(VARIABLES) or _is_foreign(name, text):
             continue
         if name not in known:
             ledger.spoil((name,), f"unknown setting{_near(name, known)}")
@@ -121,7 +121,7 @@ def from_flags(flags: Mapping[str, Any], ledger: Ledger) -> tuple[dict[str, Any]
         where, field = known[path]
         if value is None:
             continue
-        name = "--" + path.replace(".", "-").replace("_", "-")
+        name = _FLAGS.get(path) or "--" + path.replace(".", "-").replace("_", "-")
         put(tree, where, read(value, field, where, ledger, name) if isinstance(value, str) else value)
         origins[where] = name
     return tree, origins
@@ -185,7 +185,7 @@ def _variables(model: type[Section], above: Keys) -> Iterator[tuple[str, tuple[K
     for key in keys_of(model):
         where = (*above, key)
         field = model.model_fields.get(key)
-        yield PREFIX + "__".join(where).upper(), (where, field)
+        yield VARIABLES + "__".join(where).upper(), (where, field)
         if field and (section := section_of(field)):
             yield from _variables(section, where)
 
@@ -201,8 +201,8 @@ def _is_foreign(name: str, value: str) -> bool:
 
 def _near(name: str, known: Iterable[str]) -> str:
     """Suggest a variable by what follows the prefix, which all of them have in common."""
-    words = [word.removeprefix(PREFIX) for word in known]
-    return did_you_mean(name.removeprefix(PREFIX).upper(), words, near=_NEAR_NAME).replace("'", f"'{PREFIX}", 1)
+    words = [word.removeprefix(VARIABLES) for word in known]
+    return did_you_mean(name.removeprefix(VARIABLES).upper(), words, near=_NEAR_NAME).replace("'", f"'{VARIABLES}", 1)
 
 
 def _leaves(value: Any, at: Where) -> Iterator[Where]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import SecretStr
 
 from proxy.settings.model import PriceFile, Section, Settings
+from proxy.settings.store import StoreUrl
 from proxy.settings.values import Address
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-_TEXT = (str, SecretStr, Address, Path, PriceFile, Decimal)  # a number of money is exact only as text
+_TEXT = (str, SecretStr, StoreUrl, Address, Path, PriceFile, Decimal)  # a number of money is exact only as text
 
 
 def _choices(annotation: Any) -> Iterator[Any]:
@@ -84,8 +85,12 @@ def is_flag(field: FieldInfo) -> bool:
 
 
 def secrets_of(model: type[Section]) -> tuple[str, ...]:
-    """Return the names of the section's secrets: each has a twin ``NAME_file``."""
-    return tuple(name for name, field in model.model_fields.items() if SecretStr in _choices(field.annotation))
+    """Return the names of what is, or may hold, a secret in the section: each has a twin ``NAME_file``."""
+    return tuple(
+        name
+        for name, field in model.model_fields.items()
+        if any(choice in (SecretStr, StoreUrl) for choice in _choices(field.annotation))
+    )
 
 
 def keys_of(model: type[Section]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from proxy.settings.mistakes import Ledger, SettingsError
 from proxy.settings.model import Settings
 from proxy.settings.resolve import Resolver
 from proxy.settings.rules import broken_rules
+from proxy.settings.store import place_store
 from proxy.settings.wording import message
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def load(path: str | None, *, environ: Mapping[str, str], flags: Mapping[str, An
         tree = merge(tree, layer)
         ledger.replace_origins(origins)
     folder = Path(path).absolute().parent if path else Path.cwd()
-    tree = Resolver(ledger, files, folder).resolve(tree)
+    tree = place_store(Resolver(ledger, files, folder).resolve(tree), ledger, folder)
     settings = _validate(tree, ledger)
     for where, problem in broken_rules(tree):
         if not ledger.echoes(where):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Where = tuple[str | int, ...]
 """A place in the settings as steps: keys and list indices. Empty: the file as a whole."""
 
+VARIABLES: Final = "AUDIOGATE_"
+"""How variables of the environment begin that are settings."""
+
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHOWN_KEY: Final = 40  # characters of an odd key in a message: enough to find it, still one line
 _NEAR: Final = 0.75  # a slip of the finger scores higher; two different words of the domain score lower
@@ -99,6 +102,10 @@ class Ledger:
     def origin(self, where: Where) -> str | None:
         """Return the variable or flag that gave the value at ``where`` or the list around it."""
         return next((self.origins[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.origins), None)
+
+    def is_outside(self, where: Where) -> bool:
+        """Tell whether a variable of the environment or a flag, not the file, gave the value at ``where``."""
+        return (self.origin(where) or "").startswith((VARIABLES, "--"))
 
     def replace_origins(self, layer: Mapping[Where, str]) -> None:
         """Let a stronger layer's values take the place of what lay at and below them."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import core_schema
 
+from proxy.settings.store import DEFAULT as DEFAULT_STORE
+from proxy.settings.store import StoreUrl
 from proxy.settings.values import (
     Address,
     AuthScheme,
@@ -23,6 +25,7 @@ from proxy.settings.values import (
     BytesOrNone,
     BytesOrZero,
     Count,
+    Days,
     Directory,
     Document,
     Duration,
@@ -288,6 +291,10 @@ class Replay(Section):
 class Records(Section):
     """The record of each request."""
 
+    store: StoreUrl = DEFAULT_STORE
+    """Where records are kept: sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, or none. Changes at a restart."""
+    retention_days: Days = 30
+    """Days that the store keeps a record; null keeps all."""
     queue: Count = 10_000
     """Records waiting to be written; then the oldest are dropped and counted."""
     stdout: Flag = True

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, SecretStr
 
+from proxy.settings.store import StoreUrl
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -46,6 +48,8 @@ def _declared(value: Any) -> Iterator[str]:
     """Yield what the models declare to be secret."""
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
+    elif isinstance(value, StoreUrl):
+        yield from value.passwords
     elif isinstance(value, BaseModel):
         for _, inner in value:
             yield from _declared(inner)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.settings.environment import PREFIX, read
+from proxy.settings.environment import read
 from proxy.settings.fields import (
     is_container,
     is_flag,
@@ -137,8 +137,7 @@ class Resolver:
 
     def _path(self, named: str, at: Where) -> Path:
         """Start a relative path at the settings file's folder, or from a variable or flag, where we run."""
-        outside = (self._ledger.origin(at) or "").startswith((PREFIX, "--"))
-        return Path(named) if outside else self._folder / named
+        return Path(named) if self._ledger.is_outside(at) else self._folder / named
 
     def _document(self, value: Any, at: Where) -> Any:
         """Return a config document with its secrets fetched and checked."""

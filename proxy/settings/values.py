@@ -274,6 +274,10 @@ BytesOrZero = Annotated[int, Strict(), Field(ge=0, le=_PEBIBYTE), Must("a whole 
 Seconds = Annotated[
     float, Strict(), Field(ge=0, le=_WEEK, allow_inf_nan=False), Must("a number of seconds from 0 to 604800")
 ]
+Days = Annotated[
+    Annotated[int, Strict(), Field(ge=1, le=36_500)] | None,
+    Must("a whole number of days from 1 to 36500, or null to keep all"),
+]
 # Zero would mean "at once" to one library and "never" to another: null says "none", and zero is refused.
 Timeout = Annotated[
     Annotated[float, Strict(), Field(gt=0, le=_WEEK, allow_inf_nan=False)] | None,

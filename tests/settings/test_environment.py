@@ -138,7 +138,6 @@ UNKNOWN = [
     ),
     ("AUDIOGATE_workers", "AUDIOGATE_workers: unknown setting; did you mean 'AUDIOGATE_WORKERS'?"),
     ("AUDIOGATE_PORT", "AUDIOGATE_PORT: unknown setting"),
-    ("AUDIOGATE_RECORDS__STORE", "AUDIOGATE_RECORDS__STORE: unknown setting"),
     ("AUDIOGATE_AUTH__KEYS__0__KEY", "AUDIOGATE_AUTH__KEYS__0__KEY: unknown setting"),
 ]
 

@@ -31,8 +31,6 @@ MISTAKES = [
         "virtual_keys[0].kye: unknown key; did you mean 'key'?",
     ),
     ("ops: {tokn_file: /x}", "ops.tokn_file: unknown key; did you mean 'token_file'?"),
-    ("records: {queue: 5, store: sqlite:x.db}", "records.store: unknown key"),
-    ("records: {retention_days: 30}", "records.retention_days: unknown key"),
     ("records: {transcripts: full}", "records.transcripts: unknown key"),
     ("records: {stdout_transcripts: true}", "records.stdout_transcripts: unknown key"),
     ("metrics: {key_labels: true}", "metrics.key_labels: unknown key; did you mean 'key_label'?"),

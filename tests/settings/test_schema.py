@@ -122,7 +122,8 @@ REFUSED = [
     "providers: [{slug: a, base_url: 'ftp://x'}]",
     "limits: {formats: []}",
     "timeouts: {connect: 0}",
-    "records: {store: none}",
+    "records: {store: mysql://host/db}",
+    "records: {retention_days: 0}",
 ]
 
 
