@@ -18,6 +18,7 @@ NODE_FOLDER: Final = Path(__file__).parent / "sdks" / "node"
 PROGRAMS: Final = {
     "node": ("nodejs",),
     "npm": ("npm",),
+    "chromium": ("chromium", "fonts-dejavu-core"),  # the console's browser, and letters to draw
     "ffmpeg": ("ffmpeg",),  # makes audio in rates, channels and containers beyond those in vectors/
     "promtool": ("prometheus",),
     "amtool": ("prometheus-alertmanager",),
