@@ -7,6 +7,7 @@ they are skipped; with ``CI=true`` it is a failure, here and there.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,11 @@ PROGRAMS: Final = {
     "ffmpeg": ("ffmpeg",),  # makes audio in rates, channels and containers beyond those in vectors/
     "promtool": ("prometheus",),
     "amtool": ("prometheus-alertmanager",),
+    "initdb": ("postgresql",),
 }
 """Programs that tests run, and the Debian packages that bring them."""
+
+_ELSEWHERE: Final = {"initdb": "usr/lib/postgresql/*/bin"}  # where Debian keeps what it keeps off the path
 
 _MODULES: Final = NODE_FOLDER / "node_modules"
 _STAMP: Final = _MODULES / ".made"  # older than package.json: the SDKs are installed anew
@@ -40,9 +44,17 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() == "true"
 
 
+def found(program: str) -> str | None:
+    """Return where ``program`` is, the newest of several versions, or None when it is not installed."""
+    if (there := shutil.which(program)) is not None or program not in _ELSEWHERE:
+        return there
+    folders = sorted(Path("/").glob(_ELSEWHERE[program]), key=lambda f: [int(n) for n in re.findall(r"\d+", str(f))])
+    return shutil.which(program, path=os.pathsep.join(map(str, reversed(folders))))
+
+
 def missing(program: str) -> str | None:
     """Return why tests that run ``program`` cannot, or None when they can."""
-    if shutil.which(program):
+    if found(program):
         return None
     return f"{program} is not installed; python -m tests.bootstrap installs it on Debian when run as root"
 
@@ -69,7 +81,7 @@ def main() -> int:
 
 
 def _install_programs() -> None:
-    wanted = [program for program in PROGRAMS if not shutil.which(program)]
+    wanted = [program for program in PROGRAMS if not found(program)]
     if not wanted:
         return
     names = ", ".join(wanted)

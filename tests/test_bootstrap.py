@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.bootstrap import PROGRAMS, missing_for_node
 from tests.rules.sources import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def bootstrap(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +25,9 @@ def test_a_machine_without_programs_and_installers_is_told_what_will_be_skipped(
 ) -> None:
     done = bootstrap(PATH=str(tmp_path), CI=ci)
     assert done.returncode == code
-    assert f"tests: missing: {', '.join(PROGRAMS)}; the tests that need them will be skipped\n" in done.stderr
+    kept_elsewhere = {"initdb"} if Path("/usr/lib/postgresql").is_dir() else set[str]()
+    names = ", ".join(program for program in PROGRAMS if program not in kept_elsewhere)
+    assert f"tests: missing: {names}; the tests that need them will be skipped\n" in done.stderr
 
 
 def test_with_everything_there_it_says_nothing() -> None:
