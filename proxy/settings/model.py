@@ -293,12 +293,16 @@ class Records(Section):
 
     store: StoreUrl = DEFAULT_STORE
     """Where records are kept: sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, or none. Changes at a restart."""
+    transcripts: Annotated[Literal["full", "redacted", "off"], Must("full, redacted or off")] = "full"
+    """Keeps what was said: as it is, without what looks like an address, a number of somebody's or a key, or not."""
     retention_days: Days = 30
     """Days that the store keeps a record; null keeps all."""
     queue: Count = 10_000
     """Records waiting to be written; then the oldest are dropped and counted."""
     stdout: Flag = True
     """Writes one JSON line per request to stdout."""
+    stdout_transcripts: Flag = False
+    """Writes the transcript into these lines, too."""
     client: Flag = True
     """Keeps the client's address."""
 

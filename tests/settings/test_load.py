@@ -31,8 +31,7 @@ MISTAKES = [
         "virtual_keys[0].kye: unknown key; did you mean 'key'?",
     ),
     ("ops: {tokn_file: /x}", "ops.tokn_file: unknown key; did you mean 'token_file'?"),
-    ("records: {transcripts: full}", "records.transcripts: unknown key"),
-    ("records: {stdout_transcripts: true}", "records.stdout_transcripts: unknown key"),
+    ("records: {transcript: full}", "records.transcript: unknown key; did you mean 'transcripts'?"),
     ("metrics: {key_labels: true}", "metrics.key_labels: unknown key; did you mean 'key_label'?"),
     ('{"odd\\nkey": 1}', r"['odd\nkey']: unknown key"),
     # numbers
@@ -62,6 +61,8 @@ MISTAKES = [
     ("drain: {delay: null}", "drain.delay: must be a number of seconds from 0 to 604800, not null"),
     # words and names
     ("auth: {mode: closed}", "auth.mode: must be open or keys, not 'closed'"),
+    ("records: {transcripts: some}", "records.transcripts: must be full, redacted or off, not 'some'"),
+    ("records: {transcripts: false}", "records.transcripts: must be full, redacted or off, not false"),
     ("records: {stdout: maybe}", "records.stdout: must be true or false, not 'maybe'"),
     ("records: {stdout: 1}", "records.stdout: must be true or false, not 1"),
     ("default_config: a/b", "default_config: must be 1 to 64 letters, digits, '.', '_' or '-'"),

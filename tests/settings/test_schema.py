@@ -124,6 +124,7 @@ REFUSED = [
     "timeouts: {connect: 0}",
     "records: {store: mysql://host/db}",
     "records: {retention_days: 0}",
+    "records: {transcripts: none}",
 ]
 
 
