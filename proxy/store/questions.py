@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Group = Literal["provider", "model", "key", "status", "route"]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 OUTCOMES: Final = ("ok", "client_error", "upstream_error", "gateway_error", "client_left")
-NAMES: Final = ("since", "until", "status", "outcome", "provider", "model", "key", "route", "q")
+NAMES: Final = ("since", "until", "status", "outcome", "provider", "model", "key", "route", "trace", "q")
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
 MINUTES_KEPT: Final = 3 * DAY  # seconds: for what is older, there are hours
@@ -29,7 +29,7 @@ _SPAN: Final = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 _UNITS: Final = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
 _LONGEST: Final = 1000  # characters of a value: a search is a few words
 _MOST: Final = 50  # words in a list
-_MOST_STATUS: Final = 999
+_LAST: Final = 250_000_000_000.0  # seconds since the epoch: a calendar ends with the year 9999
 
 
 class BadQuestionError(ValueError):
@@ -45,8 +45,8 @@ class Filters:
     """Which records are meant: those that pass all that is given, by one of its values.
 
     ``since`` (inclusive) and ``until`` (exclusive) bound when a request began, in seconds since the epoch; ``statuses``
-    are inclusive ranges; a model is the one used, else the one requested; ``text`` is words that a transcript or file
-    name has, all of them.
+    are inclusive ranges; a model is the one used, else the one requested; ``trace`` is a whole trace id; ``text`` is
+    words that a transcript or file name has, all of them (:func:`proxy.store.words.phrases`).
     """
 
     since: float | None = None
@@ -57,6 +57,7 @@ class Filters:
     models: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()
+    trace: str | None = None
     text: str | None = None
 
 
@@ -99,6 +100,7 @@ def filters_from(given: Mapping[str, str], now: float) -> Filters:
         models=words["model"],
         keys=words["key"],
         routes=words["route"],
+        trace=given.get("trace", "").strip() or None,
         text=given.get("q", "").strip() or None,
     )
 
@@ -108,6 +110,8 @@ def stats_from(given: Mapping[str, str], now: float) -> StatsQuestion:
     filters = filters_from(given, now)
     if filters.text is not None:
         raise BadQuestionError("q", "stats cannot be searched by text: leave q out, or ask for the requests")
+    if filters.trace is not None:
+        raise BadQuestionError("trace", "stats know of no trace: leave trace out, or ask for the requests")
     since = now - DAY if filters.since is None else filters.since
     until = now if filters.until is None else filters.until
     if since >= until:
@@ -156,16 +160,19 @@ def _time(name: str, value: str | None, now: float) -> float | None:
     if not value:
         return None
     if (span := _SPAN.fullmatch(value)) is not None:
-        return now - int(span[1]) * _UNITS[span[2]]
-    try:
-        if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", value, re.ASCII):
-            return float(value)
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise BadQuestionError(
-            name, f"{name} is no time: write one like 2026-11-21T08:00:00Z, seconds since the epoch, or a span like 24h"
-        ) from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        seconds = now - int(span[1]) * _UNITS[span[2]]
+    elif re.fullmatch(r"\d{1,12}(\.\d{1,6})?", value, re.ASCII):
+        seconds = float(value)
+    else:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise BadQuestionError(
+                name,
+                f"{name} is no time: write one like 2026-11-21T08:00:00Z, seconds since the epoch, or a span like 24h",
+            ) from None
+        seconds = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    return min(max(seconds, 0.0), _LAST)  # nothing is older, nor will be younger
 
 
 def _bucket(value: str | None, since: float, until: float, now: float) -> int:

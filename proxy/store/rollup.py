@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from proxy.store.questions import HOUR, MINUTE
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from proxy.store.questions import StatsQuestion
 
@@ -22,6 +24,11 @@ _NANO: Final = Decimal(10) ** 9
 _PER_OCTAVE: Final = 6  # slots in which a latency doubles: each is 12 % wide, and a percentile half that off at worst
 LAST_SLOT: Final = 1 + 23 * _PER_OCTAVE  # of all that takes longer than two hours
 PERCENTILES: Final = (50, 95, 99)
+PERIODS: Final = (MINUTE, HOUR)  # seconds that a roll-up is of
+OTHER_MODEL: Final = "_other"
+_MODELS: Final = 200  # that one writer tells apart by requests that failed: any caller can make up names
+_ANSWERED_MODELS: Final = 1000  # that it tells apart at all: some upstreams take any name
+_LONGEST_MODEL: Final = 200  # characters: the known names have a third of that
 
 
 class Series(NamedTuple):
@@ -133,6 +140,42 @@ def measures_of(record: Mapping[str, Any]) -> Measures:
 
 
 _PRICED: Final = frozenset({"transcriptions", "translations", "speech"})
+
+
+class Models:
+    """The models that roll-ups tell apart; what comes when there are too many is counted as ``_other``."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def admit(self, series: Series) -> Series:
+        """Return ``series`` as it is to be counted."""
+        model = series.model
+        if model not in self._seen:
+            most = _ANSWERED_MODELS if series.outcome == "ok" else _MODELS
+            if len(self._seen) >= most or len(model) > _LONGEST_MODEL:
+                return series._replace(model=OTHER_MODEL)
+            self._seen.add(model)
+        return series
+
+
+class Slice(NamedTuple):
+    """A part of a roll-up: one series in the ``period`` seconds that began at ``start``, seconds since the epoch."""
+
+    period: int
+    start: int
+    series: Series
+
+
+def added_up(records: Iterable[tuple[Series, Mapping[str, Any]]], models: Models) -> dict[Slice, Measures]:
+    """Return what these records add to the roll-ups."""
+    sums: dict[Slice, Measures] = {}
+    for series, record in records:
+        admitted, measures = models.admit(series), measures_of(record)
+        began = int(datetime.fromisoformat(record["time"]).timestamp())
+        for period in PERIODS:
+            sums.setdefault(Slice(period, began - began % period, admitted), Measures()).add(measures)
+    return sums
 
 
 def nano(dollars_text: str) -> int:
