@@ -133,7 +133,7 @@ def _serve(given: argparse.Namespace) -> int:
         if loaded.settings.workers == 1:
             run(serve_alone(source, loaded, house))
         else:
-            run(supervise(source, loaded, given.log_format))
+            run(supervise(source, loaded, house, given.log_format))
     except (CannotStartError, RuntimeError) as error:
         return _say(str(error), CANNOT_START)
     return FINE

@@ -65,6 +65,11 @@ class Exposition:
             task = self._rendering[form] = asyncio.create_task(self._render(form))
         return form, await asyncio.shield(task)  # whoever leaves does not end it for the others
 
+    async def values(self, label: str, *names: str) -> dict[str, dict[str, float]]:
+        """Return the gauges of these full names by the value of one of their labels, as they are now."""
+        self._prepare()
+        return await asyncio.to_thread(_values, self._registry, label, frozenset(names))
+
     async def _render(self, form: str) -> bytes:
         began = self._clock()
         try:
@@ -81,6 +86,14 @@ class Exposition:
 def _text(registry: CollectorRegistry, form: str) -> bytes:
     text: bytes = openmetrics(registry) if form == CONTENT_TYPE_OPENMETRICS else plain(registry)  # type: ignore[no-untyped-call]
     return text
+
+
+def _values(registry: CollectorRegistry, label: str, names: frozenset[str]) -> dict[str, dict[str, float]]:
+    return {
+        metric.name: {sample.labels[label]: sample.value for sample in metric.samples}
+        for metric in registry.collect()
+        if metric.name in names
+    }
 
 
 def takes_openmetrics(accept: str) -> bool:

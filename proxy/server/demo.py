@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from proxy.engines import sample_path
+from proxy.ops.playground import loopback_url
+from proxy.ops.state import State
 from proxy.server.logs import set_up
 from proxy.server.ops import Ops
-from proxy.server.process import CannotStartError, Process, listen_ops, run
+from proxy.server.process import CannotStartError, Process, listen_ops, open_store, run
 from proxy.server.reload import Source
-from proxy.server.state import State
 from proxy.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -53,20 +54,23 @@ async def _demo(once: bool, flags: dict[str, Any]) -> None:
         settings.write_text(json.dumps(_settings(engine)))
         source = Source(str(settings), _without_ours(os.environ), flags)
         loaded, house = source.load()
-        process = Process(source, loaded, house)
+        store = await open_store(loaded.settings)
+        process = Process(source, loaded, house, store=store)
         stack.push_async_callback(process.close)
         recorded: asyncio.Queue[dict[str, Any]] = asyncio.Queue()  # of one: the demo sends one request
         process.watch(recorded.put_nowait)
         process.stop.listen()
         state = State()
-        ops = Ops(state, process.exposition())
+        desk = await process.desk(state, store, stack)
+        ops = Ops(desk)
         stack.push_async_callback(ops.close)
         gateway = "http://" + await process.listen(loaded.settings.listen, shared=False)
+        desk.gateway = loopback_url(gateway.removeprefix("http://"))
         ops_url = "http://" + await listen_ops(ops, loaded.settings.ops.listen)
         state.loaded = True
         print(f"engine      {engine} (pocketsphinx, on this machine)\ngateway     {gateway}", flush=True)
         await _show(gateway, recorded)
-        print(f"ops         {ops_url} (health, metrics)")
+        print(f"console     {ops_url}/ (every request with its transcript; health and metrics are there, too)")
         if once:
             process.stop.ask()
         else:

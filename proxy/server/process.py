@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from proxy import __version__
+from proxy.ops.desk import Desk
+from proxy.ops.playground import loopback_url
+from proxy.ops.state import State
 from proxy.records.exposition import Exposition
 from proxy.records.levels import Levels, Now
 from proxy.records.meters import Meters
@@ -26,16 +29,17 @@ from proxy.relay.relay import Relay
 from proxy.routing.breaker import LEVELS, circuits_in
 from proxy.server.drain import Stop, drain
 from proxy.server.gateway import Listener
+from proxy.server.keeping import kept_for, reader_for, recorder_for, tried
 from proxy.server.lag import watch_lag
 from proxy.server.ops import Ops
 from proxy.server.reload import Reloader, Source
-from proxy.server.state import State
+from proxy.store.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from proxy.relay.house import House
-    from proxy.settings import Address, Loaded
+    from proxy.settings import Address, Loaded, Settings
 
 _STDOUT = 1
 _COUNT_EVERY = 0.02  # seconds: no scrape comes so close upon another, and whoever scrapes us alone gets all of them
@@ -49,23 +53,27 @@ class CannotStartError(Exception):
 class Process:
     """Everything one process needs to serve requests, without a listener for ops.
 
-    A ``worker`` shows what is going on at every beat of its pulse, for a supervisor that reads it elsewhere, and hands
+    ``store`` is the address of a store that can be opened, None for none. A ``worker`` shows what is going on at every beat of its pulse, for a supervisor that reads it elsewhere, and hands
     its lines to that supervisor, who counts what becomes of them.
     """
 
-    def __init__(self, source: Source, loaded: Loaded, house: House, *, worker: bool = False) -> None:
+    def __init__(
+        self, source: Source, loaded: Loaded, house: House, *, store: str | None, worker: bool = False
+    ) -> None:
         require_c_parser()
         records, metrics = loaded.settings.records, loaded.settings.metrics
         self.stop = Stop()
+        self._source = source
         self.meters = Meters(CollectorRegistry(), key_label=metrics.key_label)
         self._worker = worker
         self._rejected: Counter[str] = Counter()
         self._metrics = Metrics(self.meters, models=metrics.models)
-        sinks = SinkLevels(self.meters, ["stdout"])
+        sinks = SinkLevels(self.meters, ["stdout"] if store is None else ["stdout", "store"])
         self._levels = Levels(self.meters, self._metrics, sinks, breaker=self._circuit)
         self._lag = self.meters.histograms("event_loop_lag_seconds")[()]
         flushed = sinks.flushed("stdout") if not worker else _nobody_asks
         self.lines = TimedLines(_STDOUT, records.queue, flushed) if records.stdout else None
+        self.recorder = None if store is None else recorder_for(store, records, sinks.flushed("store"))
         self.relay = Relay(house, self._take)
         self.reloader = Reloader(source, loaded, self._adopt)
         self.listener = Listener(self.relay, self._rejected)
@@ -82,6 +90,8 @@ class Process:
     def _take(self, record: dict[str, Any]) -> None:
         if self.lines is not None:
             self.lines.put(record)
+        if self.recorder is not None:
+            self.recorder.put(record)
         for watcher in self._watchers:
             watcher(record)
         # Counted together, records cost half as much: code and counters are in the processor's caches then.
@@ -102,7 +112,9 @@ class Process:
         self._note_house(house)
 
     def _note_house(self, house: House) -> None:
-        self._loaded_at = time.time()
+        self.loaded_at = time.time()
+        if self.recorder is not None:
+            self.recorder.retention = kept_for(house.settings.records)
         names = names_in(house.settings, house.providers.keys())
         self._metrics.admit(names)
         self._levels.admit(names.providers)
@@ -121,6 +133,9 @@ class Process:
         self._count()
         shared, lines = self.relay.shared, self.lines
         sink = lines.sink if lines is not None else Sink(0, 0, 0)
+        sinks = {"stdout": Sink(0, sink.dropped, sink.waiting) if self._worker else sink}
+        if self.recorder is not None:
+            sinks["store"] = self.recorder.sink
         self._levels.take(
             Now(
                 requests=shared.in_flight_by_route,
@@ -128,9 +143,9 @@ class Process:
                 replay_bytes=shared.budget.used,
                 draining=shared.draining,
                 reloaded=self.reloader.succeeded,
-                loaded_at=self._loaded_at,
+                loaded_at=self.loaded_at,
                 rejected=self._rejected,
-                sinks={"stdout": Sink(0, sink.dropped, sink.waiting) if self._worker else sink},
+                sinks=sinks,
             )
         )
 
@@ -141,6 +156,20 @@ class Process:
         show_standard(self.meters.registry)
         return Exposition(self.meters.registry, self.show)
 
+    async def desk(self, state: State, store: str | None, stack: AsyncExitStack) -> Desk:
+        """Return what ops shows of this process as the only one; ``stack`` closes what it opens."""
+        desk = Desk(
+            state=state,
+            exposition=self.exposition(),
+            house=lambda: self.relay.house,
+            loaded_at=lambda: self.loaded_at,
+            file=self._source.name,
+        )
+        if store is not None:
+            desk.reader = await reader_for(store)
+            stack.push_async_callback(desk.reader.close)
+        return desk
+
     async def listen(self, address: Address, *, shared: bool) -> str:
         """Open the gateway's listener; raises :class:`CannotStartError`."""
         try:
@@ -150,6 +179,8 @@ class Process:
 
     async def run(self) -> None:
         """Serve until asked to stop, and drain."""
+        if self.recorder is not None:
+            self.recorder.start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reloader.reload)
         settle()
         watching = asyncio.create_task(self.reloader.watch())
@@ -160,11 +191,11 @@ class Process:
         pulse.cancel()
 
     async def close(self) -> None:
-        """Close listener, upstreams and, last, the records' queue."""
+        """Close listener, upstreams and, last, the records' queues."""
         await self.listener.close()
         await self.relay.close()
-        if self.lines is not None:
-            await asyncio.to_thread(self.lines.stop)
+        queues = [queue for queue in (self.lines, self.recorder) if queue is not None]
+        await asyncio.gather(*(asyncio.to_thread(queue.stop) for queue in queues))
         self.show()
 
 
@@ -186,20 +217,41 @@ def show_standard(registry: CollectorRegistry) -> None:
 async def serve_alone(source: Source, loaded: Loaded, house: House) -> None:
     """Serve with one process and its own ops listener; return when drained."""
     async with AsyncExitStack() as stack:
-        process = Process(source, loaded, house)
+        settings = loaded.settings
+        store = await open_store(settings)
+        process = Process(source, loaded, house, store=store)
         stack.push_async_callback(process.close)
         process.stop.listen()
         state = State()
-        ops = Ops(state, process.exposition())
+        desk = await process.desk(state, store, stack)
+        ops = Ops(desk)
         stack.push_async_callback(ops.close)
-        settings = loaded.settings
         where = await process.listen(settings.listen, shared=False)
+        desk.gateway = loopback_url(where)
         ops_where = await listen_ops(ops, settings.ops.listen)
         state.loaded = True
         announce(where, ops_where, loaded)
         waiting = asyncio.create_task(_mark(process.stop, state))
         await process.run()
         waiting.cancel()
+
+
+async def open_store(settings: Settings) -> str | None:
+    """Return the address of the store, which can be opened, or None to go without.
+
+    Raises :class:`CannotStartError` when somebody has asked for a store that cannot be opened.
+    """
+    store = settings.records.store
+    if store.kind == "none":
+        return None
+    try:
+        await tried(store.url)
+    except StoreError as error:
+        if store.named:
+            raise CannotStartError(f"records.store: {error}") from None
+        print(f"audiogate: no store, so the console has no records: {error}", file=sys.stderr, flush=True)
+        return None
+    return store.url
 
 
 async def _mark(stop: Stop, state: State) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.server.assemble import assemble
 from proxy.server.logs import log
 from proxy.settings import SettingsError, fingerprint, load
+from proxy.settings.environment import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from proxy.relay.house import House
     from proxy.settings import Loaded, Mistake, Settings
 
+_UNHEARD: Final = logging.getLogger("audiogate.unheard")
+_UNHEARD.disabled = True
 _LOOK_EVERY: Final = 1.0  # seconds: kubelet swaps mounted files once a minute, an editor's save should feel immediate
 
 
@@ -25,6 +30,12 @@ class Source:
         self.path = path
         self.flags = dict(flags)
         self._environ = dict(environ)
+
+    @property
+    def name(self) -> str | None:
+        """The settings file's name without its folder, or None when there is no file."""
+        path = self.path or self._environ.get(CONFIG_VARIABLE)
+        return Path(path).name if path else None
 
     def load(self) -> tuple[Loaded, House]:
         """Return settings and house; raises SettingsError with the mistakes of both."""
@@ -40,10 +51,14 @@ class Source:
 
 
 class Reloader:
-    """Watches a source and hands every good house to ``adopt``. ``succeeded`` tells of the last try."""
+    """Watches a source and hands every good house to ``adopt``. ``succeeded`` tells of the last try.
 
-    def __init__(self, source: Source, loaded: Loaded, adopt: Callable[[House], None]) -> None:
+    A ``quiet`` one leaves it to others to tell of what they all see.
+    """
+
+    def __init__(self, source: Source, loaded: Loaded, adopt: Callable[[House], None], *, quiet: bool = False) -> None:
         self.succeeded = True
+        self._log = _UNHEARD if quiet else log
         self._source = source
         self._adopt = adopt
         self._started = loaded.settings  # what listeners and workers were made from, for as long as they live
@@ -63,14 +78,14 @@ class Reloader:
         except SettingsError as error:
             self._files, self._fingerprint = error.files or self._files, error.fingerprint
             self.succeeded = False
-            log.error("settings refused, the old ones stay: %s", describe(error.mistakes))
+            self._log.error("settings refused, the old ones stay: %s", describe(error.mistakes))
             return
         self._files, self._fingerprint = loaded.files, loaded.fingerprint
         for name in _fixed_changes(self._started, loaded.settings):
-            log.warning("%s has changed: a restart is needed for that", name)
+            self._log.warning("%s has changed: a restart is needed for that", name)
         self.succeeded = True
         self._adopt(house)
-        log.info("settings loaded anew")
+        self._log.info("settings loaded anew")
 
 
 def describe(mistakes: tuple[Mistake, ...]) -> str:

@@ -13,17 +13,22 @@ import json
 import signal
 import socket
 import sys
+import time
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from prometheus_client import CollectorRegistry
 
+from proxy.ops.desk import Desk
+from proxy.ops.playground import loopback_url
+from proxy.ops.state import State
 from proxy.records.exposition import Exposition
 from proxy.records.meters import Meters
 from proxy.records.sinks import SinkLevels, TimedLines
 from proxy.records.workers import Merged, directory, ended, sharing
 from proxy.server.drain import Stop
+from proxy.server.keeping import reader_for
 from proxy.server.logs import log
 from proxy.server.ops import Ops
 from proxy.server.process import (
@@ -32,10 +37,11 @@ from proxy.server.process import (
     announce,
     cannot_listen,
     listen_ops,
+    open_store,
     show_build,
     show_standard,
 )
-from proxy.server.state import State
+from proxy.server.reload import Reloader
 from proxy.settings import Address
 
 if TYPE_CHECKING:
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from proxy.records.lines import Lines
+    from proxy.relay.house import House
     from proxy.server.logs import LogFormat
     from proxy.server.reload import Source
     from proxy.settings import Loaded, Settings
@@ -54,13 +61,17 @@ _HEALTHY: Final = 10.0  # seconds after which a worker's end is an accident and 
 
 
 class Worker:
-    """The supervisor's side of one worker: started, watched, started again."""
+    """The supervisor's side of one worker: started, watched, started again.
 
-    def __init__(self, number: int, order: Mapping[str, Any], lines: Lines | None) -> None:
+    Where it keeps records does not come with its order, which the machine's other users may read in its command line.
+    """
+
+    def __init__(self, number: int, order: Mapping[str, Any], store: str | None, lines: Lines | None) -> None:
         self.number = number
         self.ready = asyncio.Event()
         self.failure: str | None = None
         self._order = {**order, "name": f"w{number}"}
+        self._store = store
         self._lines = lines
         self._child: Child | None = None
 
@@ -99,6 +110,7 @@ class Worker:
                 start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor, and through it the workers, once
             )  # fmt: skip
         reader, writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE)
+        writer.write(orjson.dumps({"store": self._store}, option=orjson.OPT_APPEND_NEWLINE))
         reports = asyncio.create_task(self._reports(reader))
         try:
             assert child.stdout is not None
@@ -122,10 +134,14 @@ class Worker:
 
 
 class _Front:
-    """The supervisor's own metrics, and all the workers' behind them. ``path`` is where they keep theirs."""
+    """The supervisor's own metrics, and all the workers' behind them; and the house as they know it.
 
-    def __init__(self, path: str, settings: Settings) -> None:
+    ``path`` is where the workers keep their metrics.
+    """
+
+    def __init__(self, path: str, settings: Settings, house: House) -> None:
         self._path = path
+        self.adopt(house)
         self._own = Meters(CollectorRegistry())
         self._sinks = SinkLevels(self._own, ["stdout"])
         self._workers = self._own.gauges("workers")[()]
@@ -133,6 +149,11 @@ class _Front:
         show_build(self._own)
         records = settings.records
         self.lines = TimedLines(1, records.queue, self._sinks.flushed("stdout")) if records.stdout else None
+
+    def adopt(self, house: House) -> None:
+        """Show ``house`` from now on."""
+        self.house = house
+        self.loaded_at = time.time()
 
     def exposition(self, workers: Collection[Worker], state: State) -> Exposition:
         """Return the metrics of all processes."""
@@ -149,7 +170,7 @@ class _Front:
         return Exposition(shown, take)
 
 
-async def supervise(source: Source, loaded: Loaded, log_format: LogFormat) -> None:
+async def supervise(source: Source, loaded: Loaded, house: House, log_format: LogFormat) -> None:
     """Serve with ``settings.workers`` processes; return when all of them have drained."""
     settings = loaded.settings
     async with AsyncExitStack() as stack:
@@ -160,18 +181,32 @@ async def supervise(source: Source, loaded: Loaded, log_format: LogFormat) -> No
         except OSError as error:
             raise CannotStartError(f"there is no place for the metrics of workers: {error.strerror}") from None
         stack.enter_context(sharing(path, "supervisor"))
-        front = _Front(path, settings)
+        front = _Front(path, settings, house)
+        store = await open_store(settings)
         if front.lines is not None:
             stack.push_async_callback(asyncio.to_thread, front.lines.stop)
         order = {"path": source.path, "flags": source.flags, "address": str(address), "log_format": log_format}
         order["metrics"] = path
-        workers = [Worker(number, order, front.lines) for number in range(settings.workers)]
+        workers = [Worker(number, order, store, front.lines) for number in range(settings.workers)]
         state = State()
-        ops = Ops(state, front.exposition(workers, state))
+        desk = Desk(
+            state=state,
+            exposition=front.exposition(workers, state),
+            house=lambda: front.house,
+            loaded_at=lambda: front.loaded_at,
+            file=source.name,
+            gateway=loopback_url(str(address)),
+        )
+        if store is not None:
+            desk.reader = await reader_for(store)
+            stack.push_async_callback(desk.reader.close)
+        ops = Ops(desk)
         stack.push_async_callback(ops.close)
+        reloader = Reloader(source, loaded, front.adopt, quiet=True)  # the workers, who do the same, tell of it
         ops_where = await listen_ops(ops, settings.ops.listen)
         stop = Stop()
-        _pass_signals_on(stop, state, workers)
+        _pass_signals_on(stop, state, workers, reloader)
+        watching = asyncio.create_task(reloader.watch())
         running = [asyncio.create_task(worker.keep_alive(stop)) for worker in workers]
         ready = asyncio.create_task(_all_ready(workers))
         await asyncio.wait((ready, *running), return_when=asyncio.FIRST_COMPLETED)
@@ -185,11 +220,12 @@ async def supervise(source: Source, loaded: Loaded, log_format: LogFormat) -> No
             announce(str(address), ops_where, loaded)
         await asyncio.gather(*running)
         ready.cancel()
+        watching.cancel()
         if failure is not None:
             raise CannotStartError(failure)
 
 
-def _pass_signals_on(stop: Stop, state: State, workers: list[Worker]) -> None:
+def _pass_signals_on(stop: Stop, state: State, workers: list[Worker], reloader: Reloader) -> None:
     loop = asyncio.get_running_loop()
 
     def end() -> None:
@@ -199,6 +235,7 @@ def _pass_signals_on(stop: Stop, state: State, workers: list[Worker]) -> None:
             worker.signal(signal.SIGTERM)
 
     def reload() -> None:
+        reloader.reload()
         for worker in workers:
             worker.signal(signal.SIGHUP)
 
@@ -239,7 +276,10 @@ async def _work(order: Mapping[str, Any], source: Source) -> None:
     loaded, house = source.load()
     control = socket.socket(fileno=order["control"])
     reader, writer = await asyncio.open_connection(sock=control)
-    process = Process(source, loaded, house, worker=True)
+    told = await reader.readline()
+    if not told:  # the supervisor is gone already
+        return
+    process = Process(source, loaded, house, store=orjson.loads(told)["store"], worker=True)
     process.stop.listen()
     try:
         await process.listen(Address.parse(order["address"]), shared=True)

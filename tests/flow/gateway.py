@@ -51,8 +51,10 @@ class Gateway:
         self.port, self.ops_port = free_port(), free_port()
         self.settings = {
             "listen": f"127.0.0.1:{self.port}",
-            "ops": {"listen": f"127.0.0.1:{self.ops_port}"},
             **settings,
+            "ops": {"listen": f"127.0.0.1:{self.ops_port}", **settings.get("ops", {})},
+            # Most tests are of the way through: what is kept has its own.
+            "records": {"store": "none", **settings.get("records", {})},
         }
         self.path = folder / f"audiogate-{self.port}.yaml"
         self.write_settings(self.settings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.server.logs import log, set_up
-from proxy.server.state import State
+from proxy.ops.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
