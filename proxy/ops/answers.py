@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from aiohttp import ContentCoding, web
+from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,13 @@ class OpsError(Exception):
     """
 
     def __init__(
-        self, status: int, code: str, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -60,7 +66,7 @@ def answer_json(request: web.BaseRequest | None, document: Any, status: int = 20
     answer = web.Response(status=status, body=body, content_type="application/json")
     if request is not None and len(body) > _WORTH_IT and takes_gzip(request):
         answer.headers["Vary"] = "Accept-Encoding"
-        answer.enable_compression(ContentCoding.gzip)
+        answer.enable_compression(web.ContentCoding.gzip)
     return answer
 
 

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from proxy.ops.answers import OpsError, answer_json
 from proxy.settings.mistakes import did_you_mean
-from proxy.store.export import CSV_HEADER, csv_row, json_line
 from proxy.store.questions import NAMES, BadQuestionError, filters_from, stats_from
 
 if TYPE_CHECKING:
@@ -96,6 +95,8 @@ def _limit(given: str | None) -> int:
 
 
 def _text(records: Sequence[dict[str, Any]], form: str, *, header: bool) -> bytes:
+    from proxy.store.export import CSV_HEADER, csv_row, json_line  # noqa: PLC0415
+
     if form == "jsonl":
         return b"".join(json_line(record) for record in records)
     return (CSV_HEADER if header else b"") + b"".join(csv_row(record) for record in records)

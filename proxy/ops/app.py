@@ -139,4 +139,3 @@ class OpsApp:
 
     async def _log_out(self, request: web.Request) -> web.Response:
         return self._guard.log_out(request)
-

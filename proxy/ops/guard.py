@@ -52,8 +52,8 @@ class Guard:
                 raise OpsError(
                     403,
                     "not_allowed",
-                    "Ops listens beyond loopback and has no token, so it serves health and metrics only. Set ops.token, "
-                    "or let ops.listen be 127.0.0.1.",
+                    "Ops listens beyond loopback and has no token, so it serves health and metrics only. Set "
+                    "ops.token, or let ops.listen be 127.0.0.1.",
                 )
             _check_host(request, settings.hosts)
         _check_origin(request)
@@ -139,8 +139,8 @@ def _check_host(request: web.BaseRequest, hosts: Collection[str]) -> None:
         raise OpsError(
             403,
             "not_allowed",
-            "Ops does not answer under this host name without a token. Use an IP address or localhost, list the name in "
-            "ops.hosts, or set ops.token.",
+            "Ops does not answer under this host name without a token. Use an IP address or localhost, list the name "
+            "in ops.hosts, or set ops.token.",
         )
 
 

@@ -157,4 +157,3 @@ def loopback_url(address: str) -> str:
     host, _, port = address.rpartition(":")
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}.get(host, host)  # noqa: S104  (bound to all)
     return f"http://{host}:{port}"
-

@@ -86,7 +86,9 @@ class Tail:
         if request.method == "HEAD":
             return answer
         if len(self._listeners) >= _MOST_LISTENERS:
-            raise OpsError(503, "overloaded", "Too many listen already. Try again later.", headers={"Retry-After": "30"})
+            raise OpsError(
+                503, "overloaded", "Too many listen already. Try again later.", headers={"Retry-After": "30"}
+            )
         if self._looking is None:
             last = (await store.arrivals(None, limit=1)).last
             if self._looking is None:  # nobody has begun to look meanwhile

@@ -53,8 +53,9 @@ class CannotStartError(Exception):
 class Process:
     """Everything one process needs to serve requests, without a listener for ops.
 
-    ``store`` is the address of a store that can be opened, None for none. A ``worker`` shows what is going on at every beat of its pulse, for a supervisor that reads it elsewhere, and hands
-    its lines to that supervisor, who counts what becomes of them.
+    ``store`` is the address of a store that can be opened, None for none. A ``worker`` shows what is going on at every
+    beat of its pulse, for a supervisor that reads it elsewhere, and hands its lines to that supervisor, who counts what
+    becomes of them.
     """
 
     def __init__(
