@@ -24,7 +24,6 @@ _NANO: Final = Decimal(10) ** 9
 _PER_OCTAVE: Final = 6  # slots in which a latency doubles: each is 12 % wide, and a percentile half that off at worst
 LAST_SLOT: Final = 1 + 23 * _PER_OCTAVE  # of all that takes longer than two hours
 PERCENTILES: Final = (50, 95, 99)
-PERIODS: Final = (MINUTE, HOUR)  # seconds that a roll-up is of
 OTHER_MODEL: Final = "_other"
 _MODELS: Final = 200  # that one writer tells apart by requests that failed: any caller can make up names
 _ANSWERED_MODELS: Final = 1000  # that it tells apart at all: some upstreams take any name
@@ -64,7 +63,8 @@ class Measures:
         self.audio_ms += other.audio_ms
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
-        self.latency.update(other.latency)
+        for slot, count in other.latency.items():  # half the time of Counter.update
+            self.latency[slot] += count
 
     def document(self) -> dict[str, Any]:
         """Return the measures as the API shows them: dollars as a decimal string, times in their units."""
@@ -171,10 +171,11 @@ def added_up(records: Iterable[tuple[Series, Mapping[str, Any]]], models: Models
     """Return what these records add to the roll-ups."""
     sums: dict[Slice, Measures] = {}
     for series, record in records:
-        admitted, measures = models.admit(series), measures_of(record)
         began = int(datetime.fromisoformat(record["time"]).timestamp())
-        for period in PERIODS:
-            sums.setdefault(Slice(period, began - began % period, admitted), Measures()).add(measures)
+        part = Slice(MINUTE, began - began % MINUTE, models.admit(series))
+        sums.setdefault(part, Measures()).add(measures_of(record))
+    for (_, start, series), measures in list(sums.items()):
+        sums.setdefault(Slice(HOUR, start - start % HOUR, series), Measures()).add(measures)
     return sums
 
 
