@@ -11,6 +11,7 @@ from aiohttp import web
 from proxy.ops.answers import OpsError, answer_json
 from proxy.settings.mistakes import did_you_mean
 from proxy.store.questions import NAMES, BadQuestionError, filters_from, stats_from
+from proxy.store.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -70,8 +71,13 @@ class Api:
             if request.method == "HEAD":
                 return answer
             await answer.write(_text(first, form, header=True))
-            async for batch in records:
-                await answer.write(_text(batch, form, header=False))
+            try:
+                async for batch in records:
+                    await answer.write(_text(batch, form, header=False))
+            except StoreError:
+                if request.transport is not None:
+                    request.transport.abort()  # a file that was cut must not look whole
+                return answer
         await answer.write_eof()
         return answer
 

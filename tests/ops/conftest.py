@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
 TOKEN = "sk-ops-token"
+LAST_CHUNK = b"\r\n0\r\n\r\n"
+
+
+async def to_the_end(reader: asyncio.StreamReader) -> bytes:
+    """Read until the connection ends, well or not."""
+    got = b""
+    with suppress(ConnectionResetError):
+        while piece := await reader.read(1 << 20):
+            got += piece
+    return got
 
 
 class Reply:
@@ -94,6 +105,17 @@ class Desktop:
     async def get(self, path: str, **headers: str) -> Reply:
         """GET a path."""
         return await self.ask("GET", path, **headers)
+
+    @asynccontextmanager
+    async def slowly(self, path: str) -> AsyncIterator[asyncio.StreamReader]:
+        """GET a path and read no more than the head: the rest is left to the test, as slowly as it likes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rpartition(":")[2]), limit=1024)
+        try:
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            await reader.readuntil(b"\r\n\r\n")
+            yield reader
+        finally:
+            writer.close()
 
     async def log_in(self, token: str = TOKEN) -> str:
         """Log in as the console does; return the cookie to send."""
