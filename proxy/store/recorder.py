@@ -23,7 +23,6 @@ _HELD: Final = 64 * 1024 * 1024  # bytes of replies that may wait to be read: th
 _TOLD: Final = 8 * 1024 * 1024  # bytes of replies that one batch may read
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 5.0  # seconds until a failing store is opened again
 _LAST_WORDS: Final = 5.0  # seconds that a stop waits for what is left to be written
-_OPENING: Final = 30.0  # seconds that the first opening may take
 _PRUNED: Final = 500  # records deleted at a time: others want to write, too
 _PRUNE_AFTER: Final = 5.0  # seconds from the start: that is for requests
 _PRUNE_ON: Final = 0.1  # seconds until the next are deleted when there are more
@@ -49,8 +48,9 @@ class Recorder:
 
     :meth:`put` is for one thread, the event loop's; it is synchronous and never blocks. When ``limit`` records or 64
     MiB of replies wait, the oldest are dropped and counted. A store that fails is opened again, for ever; what it did
-    not take is written then. ``retention``: seconds that records are kept, None: all. ``flushed`` takes the seconds of
-    each batch, and ``tell`` reads a record's transcript; both are called in the recorder's thread.
+    not take is written then. ``retention`` is how many seconds records are kept, None: for ever; it may be changed at
+    any time. ``flushed`` takes the seconds of each batch, and ``tell`` reads a record's transcript; both are called in
+    the recorder's thread.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Recorder:
     ) -> None:
         self._writer = writer
         self._limit = limit
-        self._retention = retention
+        self.retention = retention
         self._flushed = flushed
         self._tell = tell
         self._waiting: deque[_Waiting] = deque()
@@ -74,9 +74,7 @@ class Recorder:
         self._writing = 0
         self._news = threading.Event()
         self._plenty = threading.Event()
-        self._opened = threading.Event()
         self._stopping = threading.Event()
-        self._failure: StoreError | None = None
         self._is_open = False
         self._next_prune = 0.0
         self._pause = _FIRST_WAIT
@@ -108,16 +106,6 @@ class Recorder:
         """Begin to write; the store is opened meanwhile, and again until it can be."""
         self._thread.start()
 
-    def open_now(self) -> None:
-        """Begin to write once the store is open. Raises StoreError when it cannot be opened: then nothing began."""
-        self._failure = StoreError(f"the store did not open within {_OPENING:g} s")
-        self._thread.start()
-        self._opened.wait(_OPENING)
-        if self._failure is not None:
-            self._stopping.set()
-            self._wake()
-            raise self._failure
-
     def stop(self) -> None:
         """Write what waits, for a bounded time, and close the store; what is left then counts as dropped."""
         self._stopping.set()
@@ -139,47 +127,40 @@ class Recorder:
         self._plenty.set()
 
     def _run(self) -> None:
-        if not self._begin():
-            return
+        self._next_prune = time.monotonic() + _PRUNE_AFTER
         while not self._stopping.is_set():
-            if self._news.wait(max(self._next_prune - time.monotonic(), 0.0)):
-                self._plenty.wait(_GATHER)
-            self._news.clear()
-            self._plenty.clear()
-            self._flush()
-            self._prune()
+            if self._is_open or self._open():  # before the first record: so that those who ask find a store
+                if self._news.wait(max(self._next_prune - time.monotonic(), 0.0)):
+                    self._plenty.wait(_GATHER)
+                self._news.clear()
+                self._plenty.clear()
+                self._flush()
+                self._prune()
         self._flush()
         with suppress(StoreError):
             self._writer.close()
 
-    def _begin(self) -> bool:
-        """Open the store for the first time; return whether to go on without it, should that fail."""
-        must = self._failure is not None
+    def _open(self) -> bool:
         try:
             self._writer.open()
-            self._is_open, self._failure = True, None
         except StoreError as error:
-            if must:
-                self._failure = error
-            else:
-                self._failed(error)
-        finally:
-            self._opened.set()
-        self._next_prune = time.monotonic() + _PRUNE_AFTER
-        return self._is_open or not must
+            self._failed(error)
+            return False
+        self._is_open = True
+        return True
 
     def _flush(self) -> None:
-        """Write all that waits; a store that fails is tried again, until the end."""
+        """Write all that waits; a store that fails is tried again, until the end: then once is enough."""
         while self._waiting:
-            batch = self._take()
-            try:
-                self._write(batch)
-            except StoreError as error:
-                self._put_back(batch)
-                self._failed(error)
-                if self._stopping.is_set():
-                    return  # one try was enough
-            self._writing = 0
+            if self._is_open or self._open():
+                batch = self._take()
+                try:
+                    self._write(batch)
+                except StoreError as error:
+                    self._put_back(batch)
+                    self._failed(error)
+            if not self._is_open and self._stopping.is_set():
+                return
 
     def _take(self) -> list[_Waiting]:
         """Return the next batch, its transcripts read."""
@@ -212,9 +193,6 @@ class Recorder:
 
     def _write(self, batch: list[_Waiting]) -> None:
         """Write a batch, and take from it what has been dealt with. Raises StoreError, and then the rest is there."""
-        if not self._is_open:
-            self._writer.open()
-            self._is_open = True
         count = len(batch)
         while batch:
             began = time.perf_counter()
@@ -243,11 +221,14 @@ class Recorder:
         """Delete a few of the records that are too old, now and then; roll-ups have their own age."""
         if not self._is_open or time.monotonic() < self._next_prune:
             return
-        before = 0.0 if self._retention is None else time.time() - self._retention
+        before = 0.0 if self.retention is None else time.time() - self.retention
         try:
             more = self._writer.prune(before, _PRUNED) == _PRUNED
         except StoreError as error:
             self._failed(error)
+            more = False
+        except Exception:  # noqa: BLE001  (what cannot be deleted is no reason to write nothing)
+            _log.exception("old records could not be deleted")
             more = False
         self._next_prune = time.monotonic() + (_PRUNE_ON if more else _PRUNE_EVERY)
 
