@@ -75,11 +75,19 @@ class EventStream:
                 self._event(event)
 
     def _event(self, event: bytearray) -> None:
-        lines = (line for line in event.split(b"\n") if line.startswith(b"data:"))
-        data = b"\n".join(line[5:] for line in lines)  # JSON does not mind the space before it
         try:
-            document = orjson.loads(data)
+            document = orjson.loads(data_of(event))
         except ValueError:
             return
         if isinstance(document, dict):
             self._usage = usage_of({"usage": document.get("usage")}) or self._usage
+
+
+def events_in(stream: bytes) -> list[bytes]:
+    """Return the events of a whole stream, their lines ended by LF; the last one also without its blank line."""
+    return stream.removeprefix(_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n")
+
+
+def data_of(event: bytes | bytearray) -> bytes:
+    """Return the data of an event whose lines are ended by LF; the space before it, which JSON does not mind, stays."""
+    return b"\n".join(line[5:] for line in event.split(b"\n") if line.startswith(b"data:"))

@@ -6,24 +6,19 @@ model does not know. Plain text, subtitles and audio say nothing, and cost nothi
 
 from __future__ import annotations
 
-import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from proxy.metering.eventstream import EventStream
+from proxy.metering.inflate import DamagedError, inflater_for, is_plain
 from proxy.metering.jsonwalk import TopLevel
 from proxy.metering.usage import MEMBERS, Usage, usage_of
 
+if TYPE_CHECKING:
+    from proxy.metering.inflate import Inflater
+
 _WHOLE: Final = 262_144  # bytes of JSON that are kept and parsed at once: all replies but those with a long word list
-
-# What one chunk of a compressed reply may grow to. JSON with a time for every word shrinks to a tenth; deflate can give
-# a thousandfold, and does so only for what is meant to.
-_GROWTH: Final = 32  # times its own size
-_FREE_GROWTH: Final = 65_536  # bytes: small chunks may grow more, and a byte or two always does
-_PIECE: Final = 65_536  # bytes that are inflated at a time
-
-_GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's window sizes, which also say what is around the deflated data
 
 
 class ReplyObserver:
@@ -55,17 +50,10 @@ def observer_for(content_type: str, content_encoding: str | None = None) -> Repl
         observer = _EventObserver()
     else:
         return _NOTHING
-    if not content_encoding:
+    if content_encoding is None or is_plain(content_encoding):
         return observer
-    match content_encoding.strip().lower():
-        case "identity" | "":
-            return observer
-        case "gzip" | "x-gzip":
-            return _InflatingObserver(observer, _GZIP)
-        case "deflate":
-            return _InflatingObserver(observer, _ZLIB)
-        case _:  # br, zstd, several: audio routes ask upstreams for none at all
-            return _NOTHING
+    inflater = inflater_for(content_encoding)
+    return _NOTHING if inflater is None else _InflatingObserver(observer, inflater)
 
 
 def usage_in(body: bytes, content_type: str, content_encoding: str | None = None) -> Usage | None:
@@ -124,45 +112,22 @@ class _EventObserver(ReplyObserver):
 
 
 class _InflatingObserver(ReplyObserver):
-    """Decompresses for another observer; gives up on what is damaged, and on what grows beyond all measure."""
+    """Decompresses for another observer, which hears nothing more of what is given up."""
 
-    __slots__ = ("_begun", "_inflate", "_inner", "_window")
+    __slots__ = ("_inflater", "_inner")
 
-    def __init__(self, inner: ReplyObserver, window: int) -> None:
+    def __init__(self, inner: ReplyObserver, inflater: Inflater) -> None:
         self._inner = inner
-        self._window = window
-        self._inflate = zlib.decompressobj(window)
-        self._begun = False
+        self._inflater = inflater
 
     def feed(self, chunk: bytes) -> None:
-        if not chunk or self._inner is _NOTHING:
+        if self._inner is _NOTHING:
             return
-        if not self._begun:
-            self._begun = True
-            # RFC 9110 8.4.1.2: some send deflate without the zlib format around it, whose first byte ends in 8.
-            if self._window == _ZLIB and chunk[0] & 0x0F != 8:
-                self._inflate = zlib.decompressobj(_RAW)
         try:
-            grown = self._expand(chunk)
-        except zlib.error:
-            grown = False
-        if not grown:
+            for piece in self._inflater.pieces(chunk):
+                self._inner.feed(piece)
+        except DamagedError:
             self._inner = _NOTHING
-
-    def _expand(self, chunk: bytes) -> bool:
-        """Pass on what a chunk grows to; false when it is more than any honest reply would."""
-        inflate, inner = self._inflate, self._inner
-        allowed = _FREE_GROWTH + _GROWTH * len(chunk)
-        while not inflate.eof:
-            plain = inflate.decompress(chunk, _PIECE)
-            inner.feed(plain)
-            allowed -= len(plain)
-            if allowed < 0:
-                return False
-            chunk = inflate.unconsumed_tail
-            if not chunk and len(plain) < _PIECE:  # a full piece may have left some behind inside the decompressor
-                break
-        return True
 
     def finish(self) -> Usage | None:
         return self._inner.finish()

@@ -14,6 +14,8 @@ from proxy.errors import KINDS, GatewayError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.records.heard import Heard
+
 Outcome = Literal["ok", "client_error", "upstream_error", "gateway_error", "client_left"]
 
 _UPSTREAM_FAILED: Final = frozenset({502, 504})  # the gateway's answers that say: the upstream failed
@@ -123,6 +125,8 @@ class Record:
     response_format: str | None = None
     language: str | None = None
     stream: bool = False
+    transcripts: Literal["full", "redacted", "off"] = "off"  # how much of what is said may be kept
+    heard: Heard | None = None
     client: str | None = None
     user_agent: str | None = None
     replay: Literal["off", "memory", "disk", "exhausted"] = "off"
@@ -142,7 +146,10 @@ class Record:
         self.outcome = outcome_of(error)
 
     def close(self, now: float) -> dict[str, Any]:
-        """Return the finished record as a JSON-able document; once, whatever became of the request."""
+        """Return the finished record as a document; once, whatever became of the request.
+
+        It is JSON but for ``transcript``, the reply as it was heard: see :func:`proxy.records.heard.told`.
+        """
         assert not self.closed, "a record is closed once"
         self.closed = True
         last = self.attempts[-1] if self.attempts else None
@@ -185,7 +192,9 @@ class Record:
             "response_format": self.response_format,
             "language": self.language,
             "stream": self.stream,
-            "transcript": None,
+            "transcript": self.heard,
+            "segments": None,
+            "transcript_cut": False,
             "client": self.client,
             "user_agent": self.user_agent,
             "replay": self.replay,

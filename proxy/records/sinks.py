@@ -53,9 +53,11 @@ class SinkLevels:
 class TimedLines(Lines):
     """Lines that say how long each batch took to write, from their own thread, and how many records wait."""
 
-    def __init__(self, descriptor: int, limit: int, flushed: Callable[[float], None]) -> None:
+    def __init__(
+        self, descriptor: int, limit: int, flushed: Callable[[float], None], *, transcripts: bool = False
+    ) -> None:
         self._flushed = flushed
-        super().__init__(descriptor, limit)
+        super().__init__(descriptor, limit, transcripts=transcripts)
 
     @property
     def sink(self) -> Sink:

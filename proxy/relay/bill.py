@@ -1,6 +1,7 @@
-"""What an answered request comes to: the seconds of its audio, what its provider counted, and what that costs.
+"""What an answered request comes to: the seconds of its audio, what was said, what its provider counted, and the cost.
 
-Beside the reply a :class:`Bill` reads the provider's own count; it never alters, delays or breaks the reply.
+Beside the reply a :class:`Bill` reads the provider's own count and keeps the bytes; it never alters, delays or breaks
+the reply.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from proxy.metering.observer import observer_for, usage_in
 from proxy.metering.prices import Mode, shut_down
 from proxy.metering.usage import Usage
 from proxy.providers.base import Route
+from proxy.records.heard import heard_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from proxy.metering.book import PriceBook
     from proxy.metering.observer import ReplyObserver
     from proxy.metering.prices import Price
+    from proxy.records.heard import Heard
     from proxy.records.record import Record
     from proxy.relay.upload import Upload
 
@@ -34,6 +37,7 @@ _MODES: Final[dict[Route, Mode]] = {
     Route.TRANSLATIONS: "translation",
     Route.SPEECH: "speech",
 }
+_SPOKEN: Final = frozenset({"transcription", "translation"})
 _LONGEST: Final = 1e9  # seconds that a client may say its audio has: thirty years, and no float is lost below
 _LONGEST_NAME: Final = 255  # characters of a file name in a record: what file systems allow
 
@@ -64,10 +68,15 @@ class Bill:
         self._deployment = deployment
         self._claimed = claimed
         self._observer: ReplyObserver | None = None
+        self._heard: Heard | None = None
 
     def whole(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         """Settle by a reply that is here whole; return the headers that tell the client what it comes to."""
-        usage = usage_in(body, headers.get("Content-Type", ""), headers.get("Content-Encoding")) if self._mode else None
+        content_type, encoding = headers.get("Content-Type", ""), headers.get("Content-Encoding")
+        usage = usage_in(body, content_type, encoding) if self._mode else None
+        self._listen(content_type, encoding)
+        if self._heard is not None:
+            self._heard.feed(body)
         self.settle(usage)
         record, told = self._record, {}
         if record.cost_usd is not None:
@@ -78,18 +87,28 @@ class Bill:
 
     def open(self, headers: Mapping[str, str]) -> bool:
         """Begin to read beside a reply that streams; return whether there is anything to read in it."""
+        content_type, encoding = headers.get("Content-Type", ""), headers.get("Content-Encoding")
         if self._mode is not None:
-            self._observer = observer_for(headers.get("Content-Type", ""), headers.get("Content-Encoding"))
+            self._observer = observer_for(content_type, encoding)
+        self._listen(content_type, encoding)
         return self._observer is not None
 
     def feed(self, chunk: bytes) -> None:
         """Take the reply's next bytes."""
+        if self._heard is not None:
+            self._heard.feed(chunk)
         if self._observer is not None:
             try:
                 self._observer.feed(chunk)
             except Exception:  # noqa: BLE001  (an observer never breaks the stream)
                 _log.exception("the usage of a reply could not be read")
                 self._observer = None
+
+    def _listen(self, content_type: str, encoding: str | None) -> None:
+        """Begin to keep what is said, where there is speech in and text out, and as far as that is allowed."""
+        mode = self._record.transcripts
+        if mode != "off" and self._mode in _SPOKEN:
+            self._heard = self._record.heard = heard_from(content_type, encoding, redact=mode == "redacted")
 
     def close(self) -> None:
         """Settle by what has been read of a reply that streamed, or was cut."""

@@ -86,6 +86,8 @@ class Exchange:
         self._shared.check_capacity(house.settings)
         caller, hints, choice, targets = decide(request, visit, house)
         record.metadata = metadata_of(request.headers)
+        if hints.keep_transcript:
+            record.transcripts = house.settings.records.transcripts
         if caller.key is not None:
             record.key_name = caller.key.name
             record.metadata = {**caller.key.metadata, **record.metadata}

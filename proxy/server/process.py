@@ -114,6 +114,8 @@ class Process:
 
     def _note_house(self, house: House) -> None:
         self.loaded_at = time.time()
+        if self.lines is not None:
+            self.lines.transcripts = house.settings.records.stdout_transcripts
         if self.recorder is not None:
             self.recorder.retention = kept_for(house.settings.records)
         names = names_in(house.settings, house.providers.keys())

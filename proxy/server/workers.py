@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from proxy.server.reload import Source
     from proxy.settings import Loaded, Settings
 
-_LONGEST_LINE: Final = 1_048_576  # bytes of one record: it is bounded by its headers
+_LONGEST_LINE: Final = 8_388_608  # bytes of one record: its transcript, also in segments, control characters spelt out
 _READY: Final = b'{"ready":true}\n'
 _RESTART: Final = (0.1, 5.0)  # seconds before a dead worker is replaced: the first time, and at most
 _HEALTHY: Final = 10.0  # seconds after which a worker's end is an accident and no longer a habit

@@ -16,7 +16,7 @@ from proxy.records.record import Record, outcome_of, uuid7
 FIELDS = (
     "id trace_id time route method status outcome error_code key_name config provider model_requested model_used "
     "metadata attempts retry_count cache_status audio usage cost_usd cost_basis bytes_in bytes_out timing_ms "
-    "response_format language stream transcript client user_agent replay"
+    "response_format language stream transcript segments transcript_cut client user_agent replay"
 )
 ATTEMPT = (
     "target provider model status failure cause started_ms connect_ms sent_bytes upload_ms ttfb_ms total_ms replayed "
@@ -44,7 +44,7 @@ def test_what_is_not_known_is_null_and_never_zero() -> None:
     unknown = {name for name, value in document.items() if value is None}
     assert unknown == {
         "status", "error_code", "key_name", "config", "provider", "model_requested", "model_used", "usage", "cost_usd",
-        "response_format", "language", "transcript", "client", "user_agent",
+        "response_format", "language", "transcript", "segments", "client", "user_agent",
     }  # fmt: skip
     assert (document["cost_basis"], document["audio"]["seconds_source"]) == ("unknown", "unknown")
     assert document["audio"]["bytes"] is None

@@ -16,7 +16,7 @@ ROOMS = re.findall(r"^    (\w+) {2,}\S", MAP, re.MULTILINE)
 PURE = set(re.findall(r"``(\w+)``", MAP.partition("Arrows run down only")[2].partition("know nothing of")[0]))
 IMPURE_MODULES = {"aiohttp", "asyncio", "time", "os", "random", "secrets", "socket", "threading", "datetime"}
 
-BESIDE = {("providers", "form"), ("form", "audio")}
+BESIDE = {("providers", "form"), ("form", "audio"), ("records", "metering")}
 """Neighbours on one floor of which the first may use the second."""
 
 APART = {
