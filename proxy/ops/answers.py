@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -62,12 +63,20 @@ class OpsError(Exception):
 
 def answer_json(request: web.BaseRequest | None, document: Any, status: int = 200) -> web.Response:
     """Return ``document`` as JSON, compressed where that is worth it and ``request`` takes it."""
-    body = orjson.dumps(document)
+    body = as_json(document)
     answer = web.Response(status=status, body=body, content_type="application/json")
     if request is not None and len(body) > _WORTH_IT and takes_gzip(request):
         answer.headers["Vary"] = "Accept-Encoding"
         answer.enable_compression(web.ContentCoding.gzip)
     return answer
+
+
+def as_json(document: Any) -> bytes:
+    """Return ``document`` as JSON on one line."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:  # a client's metadata: a number beyond 64 bits, many levels
+        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def takes_gzip(request: web.BaseRequest) -> bool:

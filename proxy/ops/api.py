@@ -10,6 +10,7 @@ from aiohttp import web
 
 from proxy.ops.answers import OpsError, answer_json
 from proxy.settings.mistakes import did_you_mean
+from proxy.store.export import CSV_HEADER, csv_row, json_line
 from proxy.store.questions import NAMES, BadQuestionError, filters_from, stats_from
 from proxy.store.store import StoreError
 
@@ -66,11 +67,11 @@ class Api:
             headers={"Content-Type": _EXPORTS[form], "Content-Disposition": f'attachment; filename="{name}"'}
         )
         async with aclosing(batches) as records:  # type: ignore[type-var]
-            first: Sequence[dict[str, Any]] = () if request.method == "HEAD" else await anext(records, ())
+            first = None if request.method == "HEAD" else await anext(records, None)
             await answer.prepare(request)
             if request.method == "HEAD":
                 return answer
-            await answer.write(_text(first, form, header=True))
+            await answer.write(_text(first or (), form, header=True))
             try:
                 async for batch in records:
                     await answer.write(_text(batch, form, header=False))
@@ -101,8 +102,6 @@ def _limit(given: str | None) -> int:
 
 
 def _text(records: Sequence[dict[str, Any]], form: str, *, header: bool) -> bytes:
-    from proxy.store.export import CSV_HEADER, csv_row, json_line  # noqa: PLC0415
-
     if form == "jsonl":
         return b"".join(json_line(record) for record in records)
     return (CSV_HEADER if header else b"") + b"".join(csv_row(record) for record in records)

@@ -11,10 +11,9 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import orjson
 from aiohttp import web
 
-from proxy.ops.answers import OpsError
+from proxy.ops.answers import OpsError, as_json
 from proxy.store.store import StoreError
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ class Tail:
 
 def _events(arrivals: Arrivals) -> bytes:
     """Return one event for each record; the last one says how far this goes."""
-    events = [b"data: " + orjson.dumps(record) + b"\n" for record in arrivals.items]
+    events = [b"data: " + as_json(record) + b"\n" for record in arrivals.items]
     return b"\n".join(events) + b"id: %d\n\n" % arrivals.last
 
 
