@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ARRIVALS: Final = 10_000  # kept for those who follow: minutes of a busy gateway
 _VACUUMED: Final = 1000  # pages given back at a time: 4 MB are moved within milliseconds
+_MERGED: Final = 500  # pages of the index of words that are rewritten at a time: some ten milliseconds
 _AT_ONCE: Final = (64, 8, 1)  # rows of one statement: each costs the interpreter's lock once
 
 _SERIES: Final = "INSERT INTO series (route, provider, model, key, status, outcome, seen)"
@@ -44,6 +45,7 @@ class SqliteWriter:
         self._open: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._models = Models()
+        self._forgets = False  # whether words of deleted records may still be in the index
 
     def open(self) -> None:
         """Open the file, make it (mode 0600) if there is none, and bring it to the present form."""
@@ -76,9 +78,12 @@ class SqliteWriter:
                 ).fetchall()
                 if found:
                     _delete(connection, found)
+                    self._forgets = True
                 if len(found) < limit:
                     _delete_rollups(connection, time.time(), limit)
-            connection.execute(f"PRAGMA incremental_vacuum({_VACUUMED})").fetchall()
+                    self._forgets = self._forgets and _forget_words(connection)
+            # As a script: execute() would stop at the first page.
+            connection.executescript(f"PRAGMA incremental_vacuum({_VACUUMED})")
         return len(found)
 
     def close(self) -> None:
@@ -161,6 +166,16 @@ def _delete(connection: sqlite3.Connection, found: Sequence[tuple[int, str]]) ->
     last = found[-1][0]
     connection.execute("DELETE FROM documents WHERE key <= ?", (last,))
     connection.execute("DELETE FROM requests WHERE key <= ?", (last,))
+
+
+def _forget_words(connection: sqlite3.Connection) -> bool:
+    """Rewrite a part of the index of words; return whether more is left.
+
+    A deleted word stays beside the note that it is deleted until both are in the same piece of the index.
+    """
+    before = connection.total_changes
+    connection.execute("INSERT INTO search (search, rank) VALUES ('merge', ?)", (-_MERGED,))
+    return connection.total_changes - before > 1  # as FTS5 says that it had something to do
 
 
 def _delete_rollups(connection: sqlite3.Connection, now: float, limit: int) -> None:

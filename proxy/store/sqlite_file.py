@@ -26,6 +26,8 @@ BUSY: Final = 2.0  # seconds to wait for another process: its batch takes a hund
 _JOURNAL: Final = 64 * 1024 * 1024  # bytes that the write-ahead log may keep after a burst
 _MARK: Final = 0x61756467  # application_id: "audg"
 
+_OF_FILES: Final = (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.DatabaseError)
+
 _FIRST: Final = (
     """CREATE TABLE series (
         id INTEGER PRIMARY KEY, route TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, key TEXT NOT NULL,
@@ -54,10 +56,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
 
 @contextmanager
 def failures(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the system say of a file into a StoreError."""
+    """Turn what SQLite and the system say of a file into a StoreError; what they say of a value passes."""
     try:
         yield
-    except sqlite3.Error as error:
+    except sqlite3.DatabaseError as error:
+        if type(error) not in _OF_FILES:
+            raise
         raise StoreError(f"store {path}: {error}") from error
     except OSError as error:
         raise StoreError(f"store {path}: {error.strerror or error}") from error

@@ -48,7 +48,10 @@ class StoreWriter(Protocol):
         """Open the store, make it if there is none, and bring it to the present form. Again: start over."""
 
     def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Keep ``records`` and add them to the roll-ups, all or none. One that is there already (by id) stays."""
+        """Keep ``records`` and add them to the roll-ups, all or none. One that is there already (by id) stays.
+
+        Raises something else than :class:`StoreError` when one is no record: the others can be written without it.
+        """
 
     def prune(self, before: float, limit: int) -> int:
         """Delete at most ``limit`` records that began before ``before`` (seconds since the epoch); return how many.
