@@ -89,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--path", default="/v1/audio/transcriptions", help="what it asks for; default: %(default)s")
     explain.set_defaults(command=_explain)
 
+    _logs(commands.add_parser("logs", help="look at the records that the store keeps"))
+
     health = commands.add_parser("healthcheck", help="exit 0 when the gateway on this machine is ready")
     health.add_argument("--ops-listen", metavar="HOST:PORT", help="default: as the settings say")
     health.set_defaults(command=_healthcheck)
@@ -105,6 +107,62 @@ def _priced(parser: argparse.ArgumentParser, default: Any) -> None:
     parser.add_argument("-c", "--config", metavar="FILE", default=default, help="settings file (YAML or JSON)")
     parser.add_argument("--provider", metavar="SLUG", default=default, help="this provider's only")
     parser.add_argument("--json", action="store_true", default=default, help="as JSON")
+
+
+def _logs(logs: argparse.ArgumentParser) -> None:
+    _stored(logs, None)
+    _filtered(logs, None)
+    what = logs.add_subparsers(metavar="list | show ID | export | prune", help="default: list")
+
+    listed = what.add_parser("list", help="the newest records that the filters pass, as a table")
+    _stored(listed, argparse.SUPPRESS)
+    _filtered(listed, argparse.SUPPRESS)
+    listed.add_argument("--limit", type=int, default=50, metavar="N", help="how many; default: %(default)s")
+    listed.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    show = what.add_parser("show", help="everything about one request")
+    _stored(show, argparse.SUPPRESS)
+    show.add_argument("id", metavar="ID")
+    show.add_argument("--json", action="store_true", help="as JSON")
+    show.set_defaults(what="show")
+
+    export = what.add_parser("export", help="all records that the filters pass, to stdout")
+    _stored(export, argparse.SUPPRESS)
+    _filtered(export, argparse.SUPPRESS)
+    export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default: %(default)s")
+    export.set_defaults(what="export")
+
+    prune = what.add_parser("prune", help="delete old records")
+    _stored(prune, argparse.SUPPRESS)
+    prune.add_argument("--older-than", metavar="SPAN", help="like 30d or 12h; default: records.retention_days")
+    prune.set_defaults(what="prune")
+    logs.set_defaults(command=_history, what="list", limit=50, json=False)
+
+
+def _stored(parser: argparse.ArgumentParser, default: Any) -> None:
+    """Add where the store is; what comes after a subcommand says nothing unless given."""
+    parser.add_argument("-c", "--config", metavar="FILE", default=default, help="settings file that names the store")
+    parser.add_argument("--store", metavar="URL", default=default, help="sqlite:PATH or postgresql://…")
+
+
+def _filtered(parser: argparse.ArgumentParser, default: Any) -> None:
+    """Add the filters, as the records' API has them."""
+    for name, value, text in _FILTERS:
+        parser.add_argument(f"--{name}", metavar=value, default=default, help=text)
+
+
+_FILTERS: Final = (
+    ("since", "TIME", "that began then or later: a span like 24h, or a time like 2026-11-21T08:00:00Z"),
+    ("until", "TIME", "that began before"),
+    ("status", "LIST", "like 429,5xx"),
+    ("outcome", "LIST", "ok, client_error, upstream_error, gateway_error, client_left"),
+    ("provider", "LIST", "that these answered"),
+    ("model", "LIST", "used, else asked for"),
+    ("key", "LIST", "names of gateway keys"),
+    ("route", "LIST", "transcriptions, translations, speech, passthrough"),
+    ("trace", "ID", "one trace id"),
+    ("q", "WORDS", "that the transcript or the file's name has"),
+)
 
 
 def _flags(given: argparse.Namespace) -> dict[str, Any]:
@@ -266,6 +324,27 @@ def _explain(given: argparse.Namespace) -> int:
         return _say(str(problem), 2)
     except RefusedError as problem:
         return _say(str(problem), WRONG)
+    return FINE
+
+
+def _history(given: argparse.Namespace) -> int:
+    from proxy.server.history import NoRecordsError, WrongQuestionError, run_history
+    from proxy.settings import SettingsError, load
+    from proxy.store.store import StoreError
+
+    try:
+        loaded = load(given.config, environ=os.environ, flags={"records.store": given.store})
+    except SettingsError as error:
+        return _report(given.config or os.environ.get("AUDIOGATE_CONFIG") or "settings", error)
+    filters = {name: value for name, _, _ in _FILTERS if (value := getattr(given, name, None)) is not None}
+    try:
+        run_history(given, filters, loaded.settings.records, sys.stdout.buffer)
+    except WrongQuestionError as problem:
+        return _say(str(problem), 2)
+    except NoRecordsError as problem:
+        return _say(str(problem), WRONG)
+    except StoreError as error:
+        return _say(str(error), CANNOT_START)
     return FINE
 
 

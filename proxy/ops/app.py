@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
 
     from proxy.ops.desk import Desk
 
+_QUIET: Final = 60.0  # seconds between two complaints about the store
 _LARGEST_BODY: Final = 16_384  # bytes of what is read whole: a token
 _OPEN: Final = frozenset({"/api/session", *PAGES, "/assets/{path}"})
 """Resources that show nothing without a token but the way to give one."""
+
+_log = logging.getLogger("audiogate")
 
 _NOTHING: Final = (
     "There is nothing here. The console is at /, its API under /api/; health is at /livez and /readyz, metrics at "
@@ -39,6 +44,7 @@ class OpsApp:
 
     def __init__(self, desk: Desk, *, loopback: bool) -> None:
         self._desk = desk
+        self._quiet_until = 0.0
         self._guard = Guard(lambda: desk.settings.ops, loopback=loopback)
         self._tail = Tail(desk, self._guard.is_in)
         self._playground = Playground(desk, self._guard)
@@ -91,7 +97,8 @@ class OpsApp:
         except BadQuestionError as error:
             return OpsError(400, "invalid_request", str(error), param=error.param).answer()
         except StoreError as error:
-            return OpsError(503, "store_unavailable", f"The store does not answer: {error}").answer()
+            self._complain(error)
+            return OpsError(503, "store_unavailable", "The store does not answer. The gateway's log says why.").answer()
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))
             message = f"{request.path[:100]} does not take {request.method[:16]}. It takes {allowed}."
@@ -100,6 +107,13 @@ class OpsApp:
             return OpsError(404, "unknown_route", _NOTHING).answer()
         except web.HTTPRequestEntityTooLarge:
             return OpsError(413, "upload_too_large", "The body is too large for what this takes.").answer()
+
+    def _complain(self, error: StoreError) -> None:
+        """Tell the log, which may name files and hosts, but not again for every question of an open page."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            _log.warning("the store cannot be read: %s", error)
 
     # Health and metrics
 
