@@ -125,7 +125,6 @@ async def test_who_reads_a_reply_learns_that_its_connection_was_lost_also_when_t
     transport.is_closing.return_value = True
     protocol.close()
     protocol.connection_lost(ConnectionResetError(104, "reset"))
-    assert await reply.read(4) == b"half"
     with pytest.raises(aiohttp.ClientPayloadError):
         await asyncio.wait_for(reply.readany(), 1)
 
