@@ -69,6 +69,7 @@ def test_a_target_that_answers_in_time_gets_no_rival(trio: Trio) -> None:
     assert (answer.status, answer.header("x-portkey-provider")) == (200, "a")
     assert trio.asked() == {"a": 1, "b": 0, "c": 0}
     assert told(trio.record(), "hedged") == [("config.targets[0]", False)]
+    assert 'audiogate_upstream_in_flight{provider="b"} 0.0' in trio.gateway.ops("/metrics")[1]
 
 
 def test_a_slow_target_gets_a_rival_after_the_delay_and_may_still_win(trio: Trio) -> None:
