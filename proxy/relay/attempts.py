@@ -208,15 +208,12 @@ class Attempts:
                 send = partial(
                     sender.send, outbound, prepared.provider, prepared.target, self._visit, upload, keep=True
                 )
-                flight = self._shared.fly(prepared, upload)
-                legs.append(
-                    Leg(prepared, sender, patience, send, self._outlook.permit(leaf, anyway=plan.anyway), flight)
-                )
+                legs.append(Leg(leaf, prepared, sender, patience, send))
         if upload.ended:
             upload.commit()
         upload.share()
-        won = await Race(legs, plan.delay, self._lost).run()
-        self._shared.land(won.flight)
+        won = await Race(legs, plan.delay, partial(self._begun, plan), self._lost).run()
+        self._landed(won)
         self._sender = won.sender
         self._take_note(won.prepared)
         self._record.model_used = self._attempt.model
@@ -228,9 +225,17 @@ class Attempts:
             won.outgoing.hand_over(self._patience)
         return won.upstream, won.outgoing
 
+    def _begun(self, plan: Plan, leg: Leg) -> None:
+        leg.permit = self._outlook.permit(leg.leaf, anyway=plan.anyway)
+        leg.flight = self._shared.fly(leg.prepared, self._upload)
+
+    def _landed(self, leg: Leg) -> None:
+        if leg.flight is not None:
+            self._shared.land(leg.flight)
+
     def _lost(self, leg: Leg) -> None:
         """Take note of a leg of a hedge that is not the one that counts."""
-        self._shared.land(leg.flight)
+        self._landed(leg)
         attempt, status, outcome = leg.sender.attempt, 0, None
         if attempt is not None and attempt.ended is None:
             error = leg.error

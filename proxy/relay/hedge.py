@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from proxy.relay.sender import Sender
     from proxy.relay.shared import Flight
     from proxy.routing.breaker import Permit
+    from proxy.routing.tree import Leaf
 
 _OURS: Final = ("client_left", "gateway_refused")
 _GOOD: Final = range(200, 300)
@@ -30,14 +31,18 @@ _GOOD: Final = range(200, 300)
 
 @dataclass(slots=True)
 class Leg:
-    """One of the copies: how to send it, and what has come of it. ``error`` is None while that is a reply."""
+    """One of the copies: how to send it, and what has come of it. ``error`` is None while that is a reply.
 
+    ``permit`` and ``flight`` are what it holds from its start to its end.
+    """
+
+    leaf: Leaf
     prepared: Prepared
     sender: Sender
     patience: Patience
     send: Callable[[], Awaitable[tuple[ClientResponse, Outgoing | None]]]
-    permit: Permit | None
-    flight: Flight
+    permit: Permit | None = None
+    flight: Flight | None = None
     upstream: ClientResponse | None = None
     outgoing: Outgoing | None = None
     error: GatewayError | None = None
@@ -55,11 +60,18 @@ class Leg:
 
 
 class Race:
-    """Runs the legs. ``ended`` is told of each leg whose answer the client does not get, once it has stopped."""
+    """Runs the legs.
 
-    def __init__(self, legs: Sequence[Leg], delay: float, ended: Callable[[Leg], None]) -> None:
+    ``begun`` is told of each before it is sent, ``ended`` of each such one whose answer the client does not get, once
+    it has stopped. A leg that nobody needed is in neither.
+    """
+
+    def __init__(
+        self, legs: Sequence[Leg], delay: float, begun: Callable[[Leg], None], ended: Callable[[Leg], None]
+    ) -> None:
         self._legs = list(legs)
         self._delay = delay
+        self._begun = begun
         self._ended = ended
         self._running: dict[asyncio.Task[None], Leg] = {}
 
@@ -93,6 +105,7 @@ class Race:
             await self._stop()
 
     def _start(self, leg: Leg) -> None:
+        self._begun(leg)
         self._running[asyncio.get_running_loop().create_task(self._run(leg))] = leg
 
     async def _run(self, leg: Leg) -> None:

@@ -75,8 +75,14 @@ class UpstreamProtocol(ResponseHandler):
         super().feed_data(data, size)
 
     def close(self) -> None:
-        """Close; unsent bytes belong to a body that will never be whole, and go with the connection."""
+        """Close; unsent bytes belong to a body that will never be whole, and go with the connection.
+
+        One that has just been lost says so itself, with its last words. aiohttp's writer, which closes when it cannot
+        end a chunked body, would take the reply away from whoever is reading it, and tell nobody.
+        """
         transport = self.transport
+        if transport is not None and transport.is_closing():
+            return
         if transport is not None and transport.get_write_buffer_size():
             transport.abort()
         super().close()

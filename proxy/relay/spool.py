@@ -30,7 +30,8 @@ class SpoolFullError(Exception):
 class Budget:
     """Bytes that all spools of this process together may hold (``replay.total``), and the files they are done with.
 
-    A file that is written again costs a third less than a new one. What it still holds is nothing: the key is gone.
+    A file that is written again costs a third less than a new one. What it still holds is nothing: the key is gone
+    (so only what was encrypted is written again).
     When nobody keeps anything any more, the last file is closed.
     """
 
@@ -113,7 +114,10 @@ class Spool:
     def close(self) -> None:
         """Free memory, disk and descriptor. May be called twice."""
         if self._file is not None:
-            self._budget.file_back(self._folder, self._file, self.size - self._in_memory)
+            if self._limits.encrypt:
+                self._budget.file_back(self._folder, self._file, self.size - self._in_memory)
+            else:
+                os.close(self._file)  # what it holds could be read, and goes with it
             self._file = None
         self._budget.give_back(self.size)
         self.size = self._in_memory = 0

@@ -85,6 +85,7 @@ def _shared(folder: Path, settings: dict[str, Any]) -> Iterator[Gateway]:
     running = Gateway(folder, settings)
     try:
         yield running
+        running.wait_idle()
         running.stop()
     finally:
         running.kill()

@@ -248,6 +248,15 @@ class Gateway:
             assert alarm not in errors, errors[-4000:]
         assert SECRET not in errors, "a credential on stderr"
 
+    def wait_idle(self) -> None:
+        """Wait until nothing is under way, nothing is kept, and nothing counts as either."""
+        self.wait_for(lambda: not self._levels(), f"the levels to be 0: {self._levels()}")
+
+    def _levels(self) -> list[str]:
+        names = ("audiogate_requests_in_flight", "audiogate_upstream_in_flight", "audiogate_replay_bytes")
+        lines = self.ops("/metrics")[1].splitlines()
+        return [line for line in lines if line.startswith(names) and float(line.rpartition(" ")[2])]
+
     def wait_exit(self, timeout: float = STOP) -> int:
         """Wait for the process to end; return its exit code."""
         code = self.process.wait(timeout)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.flow.client import pieces
 from tests.flow.forms import audio, field, file, form, usual
 from tests.flow.scripts import CLOSE, READ_ALL, error, head, hold, reply, send
 from tests.flow.trio import got_audio, targets, told, with_config
@@ -33,14 +34,21 @@ def copies(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_the_first_good_answer_wins_and_the_other_is_ended(trio: Trio, size: int, chunked: bool) -> None:
     data = audio(size)
+    body = usual(data)
     trio.a.script(READ_ALL, hold("never"))
-    trio.b.script(READ_ALL, send(reply(200, SAID)))
-    answer = trio.post(hedge("a", "b"), usual(data), chunked=chunked)
+    trio.b.script(READ_ALL, hold("both have it"), send(reply(200, SAID)))
+    with trio.a.connect() as connection:
+        trio.a.begin(connection, None if chunked else len(body), with_config(hedge("a", "b")))
+        connection.upload(pieces(body, 65_536), chunked=chunked)
+        if chunked:
+            connection.end_chunks()
+        got_audio(trio.a.seen(), data)
+        got_audio(trio.b.seen(), data)
+        trio.b.release("both have it")
+        answer = connection.read_reply()
     assert (answer.status, answer.body) == (200, SAID)
     assert answer.header("x-portkey-provider") == "b"
     assert answer.header("x-portkey-last-used-option-index") == "config.targets[1]"
-    got_audio(trio.a.seen(), data)
-    got_audio(trio.b.seen(), data)
     assert trio.a.seen("done").cut, "the loser's connection was not ended"
     record = trio.record()
     loser, winner = copies(record)["a"], copies(record)["b"]
@@ -61,6 +69,7 @@ def test_a_target_that_answers_in_time_gets_no_rival(trio: Trio) -> None:
     assert (answer.status, answer.header("x-portkey-provider")) == (200, "a")
     assert trio.asked() == {"a": 1, "b": 0, "c": 0}
     assert told(trio.record(), "hedged") == [("config.targets[0]", False)]
+    assert 'audiogate_upstream_in_flight{provider="b"} 0.0' in trio.gateway.ops("/metrics")[1]
 
 
 def test_a_slow_target_gets_a_rival_after_the_delay_and_may_still_win(trio: Trio) -> None:

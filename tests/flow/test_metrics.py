@@ -120,6 +120,7 @@ def test_nothing_was_created(used: Stage) -> None:
 
 
 def test_counts_are_those_of_the_records(used: Stage, records: list[dict[str, Any]]) -> None:
+    wait(used, 'log_records_total{result="written",sink="stdout"}', len(records))  # a line is counted when it is out
     found = samples(used)
 
     def total(name: str) -> float:

@@ -198,7 +198,9 @@ def test_least_outstanding_counts_what_waits_for_its_answer(trio: Trio) -> None:
     with ExitStack() as stack:
         busy = begin(trio, stack, config, usual(), len(usual()))
         trio.a.seen()
-        assert [index_of(trio.post(config)) for _ in range(3)] == ["targets[1]"] * 3
+        for done in range(1, 4):
+            assert index_of(trio.post(config)) == "targets[1]"
+            trio.a.records(done)  # whoever has its answer is not yet counted out
         trio.a.release()
         assert index_of(busy.read_reply()) == "targets[0]"
     trio.a.records(4)

@@ -241,6 +241,7 @@ def test_bad_settings_are_exit_1_with_every_mistake(upstream: Upstream, folder: 
 
 def test_ready_lines_go_to_stderr_and_name_both_addresses(own_gateway: Callable[..., Stage]) -> None:
     stage = own_gateway()
+    stage.gateway.wait_stderr("audiogate: ops on ")  # the last of them; readiness does not wait for their reader
     lines = stage.gateway.stderr().splitlines()
     for port in (stage.gateway.port, stage.gateway.ops_port):
         assert len([line for line in lines if f"127.0.0.1:{port}" in line]) == 1

@@ -114,6 +114,21 @@ async def test_the_end_of_a_body_on_a_lost_connection_is_nobodys_unretrieved_exc
     assert "self.write_bytes(" in inspect.getsource(aiohttp.ClientRequest.send)
 
 
+async def test_who_reads_a_reply_learns_that_its_connection_was_lost_also_when_the_writer_saw_it_first() -> None:
+    protocol, transport = UpstreamProtocol(asyncio.get_running_loop()), Mock()
+    transport.is_closing.return_value = False
+    transport.get_extra_info.return_value.fileno.side_effect = OSError  # the kernel holds nothing more of it
+    protocol.connection_made(transport)
+    protocol.set_response_params()
+    protocol.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+    _, reply = await protocol.read()
+    transport.is_closing.return_value = True
+    protocol.close()
+    protocol.connection_lost(ConnectionResetError(104, "reset"))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await asyncio.wait_for(reply.readany(), 1)
+
+
 def test_a_reply_sends_its_head_by_itself_unless_told_otherwise() -> None:
     assert web.StreamResponse._send_headers_immediately is True
     assert Reply._send_headers_immediately is False

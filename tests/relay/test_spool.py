@@ -122,6 +122,17 @@ def test_encryption_can_be_turned_off(tmp_path: Path) -> None:
         assert Path("/proc/self/fd", descriptor).read_bytes() == MARK
 
 
+def test_a_file_that_could_be_read_goes_with_its_upload(tmp_path: Path) -> None:
+    budget = Budget(1 << 20)
+    with closing(Spool(limits(tmp_path), budget)) as other:
+        other.append(b"somebody else is still here")
+        before = descriptors()
+        with closing(Spool(limits(tmp_path, encrypt=False), budget)) as spool:
+            spool.append(MARK)
+            assert descriptors() > before
+        assert descriptors() == before
+
+
 def test_a_chunk_beyond_the_uploads_limit_is_not_kept_and_the_rest_stays(tmp_path: Path) -> None:
     budget = Budget(1_000)
     with closing(Spool(limits(tmp_path, per_request=12), budget)) as spool:
