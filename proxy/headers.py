@@ -5,7 +5,8 @@ Everything here is a pure function over header multidicts; repeated headers keep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -65,6 +66,36 @@ _NEVER_BACK: Final = HOP_BY_HOP | frozenset(
     {"content-length", "set-cookie", "set-cookie2", "strict-transport-security"}
 )
 _NEVER_BACK_PREFIXES: Final = ("access-control-", "x-portkey-")
+
+
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[!-~]*)?"
+)
+_LONGEST_STATE: Final = 512  # characters: what the specification asks everybody to take, and no more (3.3.1.5)
+
+
+class TraceParent(NamedTuple):
+    """The span of a caller's that a request belongs to (W3C Trace Context, 3.2): ids in lower-case hex, one octet of
+    flags, and what its systems say of it to each other (``tracestate``).
+    """
+
+    trace_id: str
+    span_id: str
+    flags: int
+    state: str = ""
+
+    def __str__(self) -> str:
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+
+
+def parent_in(headers: Headers) -> TraceParent | None:
+    """Return the caller's span; None when there is none, or none that can be understood."""
+    values = headers.getall("traceparent", ())
+    found = _TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
+    if found is None or (found[1] == "00" and len(found[0]) != 55):  # only later versions may have more to say
+        return None
+    state = ",".join(headers.getall("tracestate", ()))
+    return TraceParent(found[2], found[3], int(found[4], 16), state if len(state) <= _LONGEST_STATE else "")
 
 
 def to_upstream(

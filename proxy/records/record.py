@@ -10,11 +10,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from proxy.errors import KINDS, GatewayError
+from proxy.records.trace import new_span_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from proxy.records.heard import Heard
+    from proxy.records.trace import Trace
 
 Outcome = Literal["ok", "client_error", "upstream_error", "gateway_error", "client_left"]
 
@@ -56,6 +58,7 @@ class Attempt:
     possibly_billed: bool = False
     hedged: bool = False
     cause: Literal["tls"] | None = None
+    span_id: str | None = None  # in the trace of its request, when that is in one
 
     def opened(self, seconds: float) -> None:
         """Take note that a connection was opened for this attempt."""
@@ -130,12 +133,15 @@ class Record:
     client: str | None = None
     user_agent: str | None = None
     replay: Literal["off", "memory", "disk", "exhausted"] = "off"
+    trace: Trace | None = None
     noted: bool = False  # whether all that the upload could tell is here
     closed: bool = False
 
     def attempt(self, target: str, provider: str, model: str | None, now: float) -> Attempt:
         """Begin an attempt and return it."""
         attempt = Attempt(target, provider, now, model)
+        if self.trace is not None:
+            attempt.span_id = new_span_id()
         self.attempts.append(attempt)
         return attempt
 
@@ -148,7 +154,8 @@ class Record:
     def close(self, now: float) -> dict[str, Any]:
         """Return the finished record as a document; once, whatever became of the request.
 
-        It is JSON but for ``transcript``, the reply as it was heard: see :func:`proxy.records.heard.told`.
+        It is JSON but for ``transcript``, the reply as it was heard: see :func:`proxy.records.heard.told`. Only a
+        record whose trace is sampled has a ``span``.
         """
         assert not self.closed, "a record is closed once"
         self.closed = True
@@ -157,7 +164,7 @@ class Record:
             last.ended = now
         if self.outcome is None:
             self.outcome = "ok" if self.status is not None and self.status < 400 else "upstream_error"
-        return {
+        document = {
             "id": self.id,
             "trace_id": self.trace_id,
             "time": f"{_second(int(self.time))}.{int(self.time * 1000) % 1000:03}Z",
@@ -198,6 +205,28 @@ class Record:
             "client": self.client,
             "user_agent": self.user_agent,
             "replay": self.replay,
+        }
+        if self.trace is not None and self.trace.sampled:
+            document["span"] = self._span(self.trace)
+        return document
+
+    def _span(self, trace: Trace) -> dict[str, Any]:
+        """Return the request's place in its trace, and the moments of its phases in milliseconds since its start."""
+        origin = self.started
+        return {
+            "trace_id": trace.trace_id,
+            "span_id": trace.span_id,
+            "parent_span_id": None if trace.parent is None else trace.parent.span_id,
+            "trace_flags": trace.flags,
+            "trace_state": "" if trace.parent is None else trace.parent.state,
+            "start_ns": int(self.time * 1e9),
+            "upload_began_ms": _ms(origin, self.body_started),
+            "upload_done_ms": _ms(origin, self.body_done),
+            "answered_ms": _ms(origin, self.answered),
+            "attempts": [
+                {"span_id": attempt.span_id, "first_sent_ms": _ms(origin, attempt.first_sent)}
+                for attempt in self.attempts
+            ],
         }
 
     def _timings(self, now: float, last: Attempt | None) -> dict[str, float | None]:

@@ -15,6 +15,7 @@ from aiohttp.web import Response
 
 from proxy import __version__
 from proxy.errors import KINDS, GatewayError
+from proxy.headers import parent_in
 from proxy.providers.urls import with_parameter
 from proxy.relay import door
 from proxy.relay.attempts import Attempts, settled
@@ -131,6 +132,8 @@ class Exchange:
             raise
         finally:
             extra["x-portkey-trace-id"] = record.trace_id
+            if self._shared.sampler is not None:
+                record.trace = self._shared.sampler.begin(parent_in(self._request.headers), record.trace_id)
 
     def _check_length(self, targets: Targets, length: int | None) -> None:
         """Refuse an upload whose announced length is more than any of its targets takes."""

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
     from aiohttp.web import BaseRequest, StreamResponse
 
+    from proxy.records.trace import Sampler
     from proxy.relay.house import House
 
 
 class Relay:
-    """Serves requests by ``house``. ``sink`` takes the record of each, synchronously."""
+    """Serves requests by ``house``. ``sink`` takes the record of each, synchronously; ``sampler`` gives each its place
+    in a trace.
+    """
 
-    def __init__(self, house: House, sink: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, house: House, sink: Callable[[dict[str, Any]], None], sampler: Sampler | None = None) -> None:
         self.house = house
-        self.shared = Shared(house.settings)
+        self.shared = Shared(house.settings, sampler)
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         self._exchanges: set[Exchange] = set()

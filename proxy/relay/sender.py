@@ -110,6 +110,8 @@ class Sender:
             gateway_key=self._caller.secret,
             identity=visit.route is not Route.PASSTHROUGH,
         )
+        if record.trace is not None and attempt.span_id is not None:
+            record.trace.pass_on(headers, attempt.span_id)
         attempt.replayed = bool(self._record.attempts[:-1]) and upload.received > 0
         if keep and upload.received:
             upload.note_keeping()
@@ -129,6 +131,7 @@ class Sender:
             connect=self._house.settings.timeouts.connect,
             named_by_request=target.named_by == "request",
             opened=attempt.opened,
+            tls=self._house.tls.upstreams.get(provider.slug),
         )
         attempt.head_at = asyncio.get_running_loop().time()
         attempt.status = upstream.status

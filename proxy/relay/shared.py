@@ -15,6 +15,7 @@ from proxy.routing.backoff import RetryBudget
 from proxy.routing.breaker import Breakers
 
 if TYPE_CHECKING:
+    from proxy.records.trace import Sampler
     from proxy.relay.decision import Prepared
     from proxy.relay.upload import Upload
     from proxy.settings import Settings
@@ -29,10 +30,11 @@ RETRY_AFTER: Final = 1  # seconds that a refused client should wait: uploads end
 class Shared:
     """Lives as long as the process. ``in_flight`` counts the requests under way, ``in_flight_by_route`` and
     ``upstream_in_flight`` (by provider) tell them apart; ``draining`` ends connections after their answer, ``refusing``
-    refuses new requests.
+    refuses new requests. ``sampler`` gives requests their place in a trace; None: they have none.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, sampler: Sampler | None = None) -> None:
+        self.sampler = sampler
         self.budget = Budget(settings.replay.total)
         self.departures = Departures(asyncio.get_running_loop())
         self.tokens = Tokens()

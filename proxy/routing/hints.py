@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.errors import GatewayError
-from proxy.headers import is_token
+from proxy.headers import is_token, parent_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from proxy.headers import Headers
 
 _TRACE_ID: Final = re.compile(r"[ -~]{1,100}")
-_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,8 @@ def trace_id(headers: Headers) -> str | None:
         if not _TRACE_ID.fullmatch(given):
             raise _invalid("x-portkey-trace-id", "must be 1 to 100 printable ASCII characters")
         return given
-    match = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    return match[1] if match else None
+    parent = parent_in(headers)
+    return None if parent is None else parent.trace_id
 
 
 def hints_of(headers: Headers) -> Hints:
