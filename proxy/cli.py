@@ -175,36 +175,41 @@ def _flags(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _serve(given: argparse.Namespace) -> int:
+    from proxy.server.activation import take
     from proxy.server.logs import set_up
+    from proxy.server.notify import Notifier
     from proxy.server.process import CannotStartError, run, serve_alone
     from proxy.server.reload import Source
     from proxy.server.workers import supervise
     from proxy.settings import SettingsError
 
     set_up(given.log_format)
-    source = Source(given.config, os.environ, _flags(given))
     try:
+        passed, notifier = take(os.environ), Notifier.take(os.environ)
+        source = Source(given.config, os.environ, _flags(given) | passed.flags)
         loaded, house = source.load()
+        if loaded.settings.workers == 1:
+            run(serve_alone(source, loaded, house, passed, notifier))
+        else:
+            run(supervise(source, loaded, house, given.log_format, passed, notifier))
     except SettingsError as error:
         return _report(given.config or os.environ.get("AUDIOGATE_CONFIG") or "settings", error)
-    try:
-        if loaded.settings.workers == 1:
-            run(serve_alone(source, loaded, house))
-        else:
-            run(supervise(source, loaded, house, given.log_format))
     except (CannotStartError, RuntimeError) as error:
         return _say(str(error), CANNOT_START)
     return FINE
 
 
 def _check(given: argparse.Namespace) -> int:
+    from proxy.server.certificates import remarks
     from proxy.server.reload import Source
     from proxy.settings import SettingsError
 
     try:
-        Source(given.file, os.environ, {}).load()
+        loaded, _ = Source(given.file, os.environ, {}).load()
     except SettingsError as error:
         return _report(given.file, error)
+    for remark in remarks(loaded.settings):
+        print(f"{given.file}: warning: {remark}", file=sys.stderr)
     return FINE
 
 
@@ -350,21 +355,25 @@ def _history(given: argparse.Namespace) -> int:
 
 def _healthcheck(given: argparse.Namespace) -> int:
     import http.client
+    import ssl
 
-    from proxy.settings import Address, SettingsError, load
+    from proxy.settings import Address, Ops, SettingsError, load
 
     try:
-        address = (
-            Address.parse(given.ops_listen)
-            if given.ops_listen is not None
-            else load(None, environ=os.environ, flags={}).settings.ops.listen
-        )
+        ops = load(None, environ=os.environ, flags={}).settings.ops if given.ops_listen is None else Ops()
+        address = ops.listen if given.ops_listen is None else Address.parse(given.ops_listen)
     except SettingsError as error:
         return _report(os.environ.get("AUDIOGATE_CONFIG", "settings"), error)
     except ValueError:
         return _say(f"--ops-listen: {given.ops_listen!r} is not HOST:PORT", 2)
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
     connection = http.client.HTTPConnection(host, address.port, timeout=5)
+    if (
+        ops.tls.cert is not None
+    ):  # its certificate is for the names that others use, and this does not leave the machine
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, address.port, timeout=5, context=context)
     try:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status

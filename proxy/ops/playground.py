@@ -119,7 +119,8 @@ class Playground:
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),  # all else is the gateway's to limit
-                connector=aiohttp.TCPConnector(limit=_AT_ONCE, force_close=True),
+                # Its certificate is for the names that clients use. This connection does not leave the machine.
+                connector=aiohttp.TCPConnector(limit=_AT_ONCE, force_close=True, ssl=False),
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
                 trust_env=False,
             )
@@ -152,8 +153,8 @@ def _back(reply: aiohttp.ClientResponse) -> CIMultiDict[str]:
     return headers
 
 
-def loopback_url(address: str) -> str:
+def loopback_url(address: str, *, tls: bool = False) -> str:
     """Return the URL by which this machine reaches what listens on ``address``, ``HOST:PORT`` as it was bound."""
     host, _, port = address.rpartition(":")
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}.get(host, host)  # noqa: S104  (bound to all)
-    return f"http://{host}:{port}"
+    return f"{'https' if tls else 'http'}://{host}:{port}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from proxy.metering.book import PriceBook
+from proxy.relay.tls import Tls
 
 if TYPE_CHECKING:
     from proxy.access.callers import Keyring
@@ -34,6 +35,7 @@ class House:
     prices: PriceBook = field(default_factory=PriceBook, repr=False)
     decisions: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    tls: Tls = field(default_factory=Tls, repr=False)
 
     def __repr__(self) -> str:
         return f"<House {len(self.providers)} providers>"

@@ -50,8 +50,12 @@ class UpstreamProtocol(ResponseHandler):
     uploading = False
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Read the last words, then let go."""
-        if isinstance(exc, OSError) and self.transport is not None:
+        """Read the last words, then let go. Over TLS what the kernel holds is not for us to read: it stays unread."""
+        if (
+            isinstance(exc, OSError)
+            and self.transport is not None
+            and self.transport.get_extra_info("sslcontext") is None
+        ):
             for data in _unread(self.transport):
                 self.data_received(data)
         super().connection_lost(exc)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientResponse
     from multidict import CIMultiDict
 
+    from proxy.relay.tls import UpstreamTls
     from proxy.settings import Timeouts
 
 _SKIPPED: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # the client's own, or none
@@ -81,19 +82,22 @@ class Upstreams:
         connect: float | None,
         named_by_request: bool,
         opened: Callable[[float], None],
+        tls: UpstreamTls | None = None,
     ) -> ClientResponse:
         """Send one attempt and return the reply, its head read. Raises GatewayError, with ``failure`` set.
 
-        ``opened`` is told how many seconds it took to open a connection, if none was open.
+        ``opened`` is told how many seconds it took to open a connection, if none was open. ``tls`` is for a host that
+        the settings name, and keeps its connections apart; None trusts whom the system trusts.
         """
         target = URL(url, encoded=True)
         session = self._guard(target.raw_host or "") if named_by_request else self._trusted
         on_connect.set(opened)
         timeout = aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=None)
+        options: dict[str, Any] = {"allow_redirects": False, "timeout": timeout}
+        if tls is not None and not named_by_request:
+            options |= {"ssl": tls.context, "server_hostname": tls.server_name}
         try:
-            return await session.request(
-                method, target, headers=headers, data=body, allow_redirects=False, timeout=timeout
-            )
+            return await session.request(method, target, headers=headers, data=body, **options)
         except aiohttp.ConnectionTimeoutError:
             raise GatewayError(
                 "upstream_timeout", "The upstream did not accept a connection in time.", failure="connect_failed"

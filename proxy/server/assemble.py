@@ -19,6 +19,7 @@ from proxy.routing.document import examine
 from proxy.routing.resolve import Directory, VirtualKey
 from proxy.routing.target import AzureOptions
 from proxy.routing.tree import leaves
+from proxy.server.certificates import contexts
 from proxy.settings import Mistake, secrets_in
 from proxy.settings.mistakes import did_you_mean
 
@@ -61,6 +62,7 @@ def assemble(settings: Settings) -> tuple[House, tuple[Mistake, ...]]:
         limits_of(settings.timeouts),
         prices=_prices(settings, providers, mistakes),
         secrets=secrets_in(settings),
+        tls=contexts(settings, mistakes),
     )
     return house, tuple(mistakes)
 

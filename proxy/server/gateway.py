@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from proxy.relay.internals import Protocol
+from proxy.server.certificates import LiveContext
 
 if TYPE_CHECKING:
+    import socket
     from collections import Counter
+    from collections.abc import Sequence
 
     from proxy.relay.relay import Relay
     from proxy.settings import Address
 
-_BACKLOG: Final = 1024  # connections the kernel may hold for us: a burst of uploads, not a queue to live in
+BACKLOG: Final = 1024  # connections the kernel may hold for us: a burst of uploads, not a queue to live in
 _LINGER: Final = 8.0  # seconds that a refused upload is read on and forgotten, so that its client reads the answer
 _READ: Final = 131_072  # bytes read ahead of a slow upstream, for each upload in flight; twice that at most
 _MAX_HEADER: Final = 16_384  # bytes: an inline config is the longest that a client sends
@@ -59,15 +62,20 @@ class Listener:
     """A listening gateway. ``shared`` binds with SO_REUSEPORT, for several workers on one port."""
 
     def __init__(self, relay: Relay, rejected: Counter[str]) -> None:
+        self._relay = relay
         self._runner = web.ServerRunner(GatewayServer(relay, rejected))
 
-    async def start(self, address: Address, *, shared: bool = False) -> str:
-        """Listen; return the address with the port that was chosen. Raises OSError."""
+    async def start(self, address: Address, *, shared: bool = False, sockets: Sequence[socket.socket] = ()) -> str:
+        """Listen on ``address``, or on ``sockets`` that do so already; return where it is. Raises OSError."""
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, address.host or None, address.port, backlog=_BACKLOG, reuse_port=shared or None
-        )
-        await site.start()
+        tls = LiveContext.of(lambda: self._relay.house.tls.gateway)
+        if not sockets:
+            host, port = address.host or None, address.port
+            await web.TCPSite(
+                self._runner, host, port, ssl_context=tls, backlog=BACKLOG, reuse_port=shared or None
+            ).start()
+        for passed in sockets:
+            await web.SockSite(self._runner, passed, ssl_context=tls, backlog=BACKLOG).start()
         return bound(self._runner)
 
     async def close(self) -> None:

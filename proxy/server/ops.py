@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from proxy.ops.app import OpsApp
-from proxy.server.gateway import bound
+from proxy.server.certificates import LiveContext
+from proxy.server.gateway import BACKLOG, bound
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
     from proxy.ops.desk import Desk
     from proxy.settings import Address
 
@@ -21,15 +25,19 @@ class Ops:
         self._desk = desk
         self._runner: web.AppRunner | None = None
 
-    async def start(self, address: Address) -> str:
-        """Listen; return the address with the port that was chosen. Raises OSError."""
+    async def start(self, address: Address, sockets: Sequence[socket.socket] = ()) -> str:
+        """Listen on ``address``, or on ``sockets`` that do so already; return where it is. Raises OSError."""
         app = OpsApp(self._desk, loopback=address.is_loopback).app
         # A handler ends when its client leaves: a live tail would else never know.
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=1.0
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, address.host or None, address.port).start()
+        tls = LiveContext.of(lambda: self._desk.house().tls.ops)
+        if not sockets:
+            await web.TCPSite(self._runner, address.host or None, address.port, ssl_context=tls).start()
+        for passed in sockets:
+            await web.SockSite(self._runner, passed, ssl_context=tls, backlog=BACKLOG).start()
         return bound(self._runner)
 
     async def close(self) -> None:

@@ -27,6 +27,7 @@ from proxy.records.sinks import Sink, SinkLevels, TimedLines
 from proxy.relay.internals import require_c_parser
 from proxy.relay.relay import Relay
 from proxy.routing.breaker import LEVELS, circuits_in
+from proxy.server.certificates import remarks
 from proxy.server.drain import Stop, drain
 from proxy.server.gateway import Listener
 from proxy.server.keeping import kept_for, reader_for, recorder_for, tried
@@ -36,9 +37,12 @@ from proxy.server.reload import Reloader, Source
 from proxy.store.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    import socket
+    from collections.abc import Callable, Coroutine, Sequence
 
     from proxy.relay.house import House
+    from proxy.server.activation import Passed
+    from proxy.server.notify import Notifier
     from proxy.settings import Address, Loaded, Settings
 
 _STDOUT = 1
@@ -173,10 +177,10 @@ class Process:
             stack.push_async_callback(desk.reader.close)
         return desk
 
-    async def listen(self, address: Address, *, shared: bool) -> str:
+    async def listen(self, address: Address, *, shared: bool, sockets: Sequence[socket.socket] = ()) -> str:
         """Open the gateway's listener; raises :class:`CannotStartError`."""
         try:
-            return await self.listener.start(address, shared=shared)
+            return await self.listener.start(address, shared=shared, sockets=sockets)
         except OSError as error:
             raise cannot_listen(address, error) from None
 
@@ -217,26 +221,29 @@ def show_standard(registry: CollectorRegistry) -> None:
         collector(registry=registry)
 
 
-async def serve_alone(source: Source, loaded: Loaded, house: House) -> None:
+async def serve_alone(source: Source, loaded: Loaded, house: House, passed: Passed, notifier: Notifier) -> None:
     """Serve with one process and its own ops listener; return when drained."""
     async with AsyncExitStack() as stack:
         settings = loaded.settings
         store = await open_store(settings)
         process = Process(source, loaded, house, store=store)
         stack.push_async_callback(process.close)
+        process.reloader.notifier = notifier
         process.stop.listen()
         state = State()
         desk = await process.desk(state, store, stack)
         ops = Ops(desk)
         stack.push_async_callback(ops.close)
-        where = await process.listen(settings.listen, shared=False)
-        desk.gateway = loopback_url(where)
-        ops_where = await listen_ops(ops, settings.ops.listen)
+        where = await process.listen(settings.listen, shared=False, sockets=passed.gateway)
+        desk.gateway = loopback_url(where, tls=settings.tls.cert is not None)
+        ops_where = await listen_ops(ops, settings.ops.listen, passed.ops)
         state.loaded = True
-        announce(where, ops_where, loaded)
-        waiting = asyncio.create_task(_mark(process.stop, state))
+        announce(where, ops_where, loaded, notifier)
+        beating = asyncio.create_task(notifier.beat())
+        waiting = asyncio.create_task(_mark(process.stop, state, notifier))
         await process.run()
         waiting.cancel()
+        beating.cancel()
 
 
 async def open_store(settings: Settings) -> str | None:
@@ -257,15 +264,16 @@ async def open_store(settings: Settings) -> str | None:
     return store.url
 
 
-async def _mark(stop: Stop, state: State) -> None:
+async def _mark(stop: Stop, state: State, notifier: Notifier) -> None:
     await stop.asked.wait()
     state.draining = True
+    notifier.stopping()
 
 
-async def listen_ops(ops: Ops, address: Address) -> str:
+async def listen_ops(ops: Ops, address: Address, sockets: Sequence[socket.socket] = ()) -> str:
     """Open the ops listener; raises :class:`CannotStartError`."""
     try:
-        return await ops.start(address)
+        return await ops.start(address, sockets)
     except OSError as error:
         raise cannot_listen(address, error) from None
 
@@ -276,11 +284,16 @@ def cannot_listen(address: Address, error: OSError) -> CannotStartError:
     return CannotStartError(f"cannot listen on {address}: {reason.lower()}")
 
 
-def announce(gateway: str, ops: str, loaded: Loaded) -> None:
-    """Tell on stderr where the listeners are, once they serve."""
+def announce(gateway: str, ops: str, loaded: Loaded, notifier: Notifier) -> None:
+    """Tell on stderr where the listeners are, once they serve, and the service manager that they do."""
     settings = loaded.settings
-    print(f"audiogate: gateway on http://{gateway}", file=sys.stderr)
-    print(f"audiogate: ops on http://{ops}", file=sys.stderr, flush=True)
+    gateway = f"{'http' if settings.tls.cert is None else 'https'}://{gateway}"
+    ops = f"{'http' if settings.ops.tls.cert is None else 'https'}://{ops}"
+    print(f"audiogate: gateway on {gateway}", file=sys.stderr)
+    print(f"audiogate: ops on {ops}", file=sys.stderr, flush=True)
+    notifier.ready(f"gateway on {gateway}, ops on {ops}")
+    for remark in remarks(settings):
+        print(f"audiogate: {remark}", file=sys.stderr, flush=True)
     if not settings.ops.listen.is_loopback and settings.ops.token is None:
         print(
             "audiogate: ops is reachable from other machines and has no ops.token: it serves health and metrics only",

@@ -27,6 +27,7 @@ from proxy.records.exposition import Exposition
 from proxy.records.meters import Meters
 from proxy.records.sinks import SinkLevels, TimedLines
 from proxy.records.workers import Merged, directory, ended, sharing
+from proxy.server.activation import adopted
 from proxy.server.drain import Stop
 from proxy.server.keeping import reader_for
 from proxy.server.logs import log
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
 
     from proxy.records.lines import Lines
     from proxy.relay.house import House
+    from proxy.server.activation import Passed
     from proxy.server.logs import LogFormat
+    from proxy.server.notify import Notifier
     from proxy.server.reload import Source
     from proxy.settings import Loaded, Settings
 
@@ -105,7 +108,7 @@ class Worker:
                 sys.executable, "-m", "proxy.server.worker", order,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), *self._order["sockets"]),
                 limit=_LONGEST_LINE,
                 start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor, and through it the workers, once
             )  # fmt: skip
@@ -170,12 +173,16 @@ class _Front:
         return Exposition(shown, take)
 
 
-async def supervise(source: Source, loaded: Loaded, house: House, log_format: LogFormat) -> None:
+async def supervise(
+    source: Source, loaded: Loaded, house: House, log_format: LogFormat, passed: Passed, notifier: Notifier
+) -> None:
     """Serve with ``settings.workers`` processes; return when all of them have drained."""
     settings = loaded.settings
     async with AsyncExitStack() as stack:
-        address, holder = _claim(settings.listen)
-        stack.callback(holder.close)
+        address = settings.listen
+        if not passed.gateway:
+            address, holder = _claim(address)
+            stack.callback(holder.close)
         try:
             path = stack.enter_context(directory())
         except OSError as error:
@@ -185,8 +192,13 @@ async def supervise(source: Source, loaded: Loaded, house: House, log_format: Lo
         store = await open_store(settings)
         if front.lines is not None:
             stack.push_async_callback(asyncio.to_thread, front.lines.stop)
-        order = {"path": source.path, "flags": source.flags, "address": str(address), "log_format": log_format}
-        order["metrics"] = path
+        order: dict[str, Any] = {
+            "path": source.path,
+            "flags": source.flags,
+            "address": str(address),
+            "log_format": log_format,
+        }
+        order |= {"metrics": path, "sockets": [one.fileno() for one in passed.gateway]}
         workers = [Worker(number, order, store, front.lines) for number in range(settings.workers)]
         state = State()
         desk = Desk(
@@ -195,7 +207,7 @@ async def supervise(source: Source, loaded: Loaded, house: House, log_format: Lo
             house=lambda: front.house,
             loaded_at=lambda: front.loaded_at,
             file=source.name,
-            gateway=loopback_url(str(address)),
+            gateway=loopback_url(str(address), tls=settings.tls.cert is not None),
         )
         if store is not None:
             desk.reader = await reader_for(store)
@@ -203,9 +215,10 @@ async def supervise(source: Source, loaded: Loaded, house: House, log_format: Lo
         ops = Ops(desk)
         stack.push_async_callback(ops.close)
         reloader = Reloader(source, loaded, front.adopt, quiet=True)  # the workers, who do the same, tell of it
-        ops_where = await listen_ops(ops, settings.ops.listen)
+        reloader.notifier = notifier
+        ops_where = await listen_ops(ops, settings.ops.listen, passed.ops)
         stop = Stop()
-        _pass_signals_on(stop, state, workers, reloader)
+        _pass_signals_on(stop, state, workers, reloader, notifier)
         watching = asyncio.create_task(reloader.watch())
         running = [asyncio.create_task(worker.keep_alive(stop)) for worker in workers]
         ready = asyncio.create_task(_all_ready(workers))
@@ -217,19 +230,22 @@ async def supervise(source: Source, loaded: Loaded, house: House, log_format: Lo
                 worker.signal(signal.SIGKILL)
         elif ready.done():
             state.loaded = True
-            announce(str(address), ops_where, loaded)
+            announce(str(address), ops_where, loaded, notifier)
+        beating = asyncio.create_task(notifier.beat())
         await asyncio.gather(*running)
+        beating.cancel()
         ready.cancel()
         watching.cancel()
         if failure is not None:
             raise CannotStartError(failure)
 
 
-def _pass_signals_on(stop: Stop, state: State, workers: list[Worker], reloader: Reloader) -> None:
+def _pass_signals_on(stop: Stop, state: State, workers: list[Worker], reloader: Reloader, notifier: Notifier) -> None:
     loop = asyncio.get_running_loop()
 
     def end() -> None:
         state.draining = True
+        notifier.stopping()
         stop.ask()
         for worker in workers:
             worker.signal(signal.SIGTERM)
@@ -282,7 +298,8 @@ async def _work(order: Mapping[str, Any], source: Source) -> None:
     process = Process(source, loaded, house, store=orjson.loads(told)["store"], worker=True)
     process.stop.listen()
     try:
-        await process.listen(Address.parse(order["address"]), shared=True)
+        sockets = adopted(order["sockets"])
+        await process.listen(Address.parse(order["address"]), shared=True, sockets=sockets)
     except CannotStartError as error:
         writer.write(orjson.dumps({"failure": str(error)}, option=orjson.OPT_APPEND_NEWLINE))
         await writer.drain()

@@ -29,6 +29,7 @@ from proxy.settings.model import (
 from proxy.settings.redact import redacted, secrets_in
 from proxy.settings.schema import json_schema
 from proxy.settings.store import StoreUrl
+from proxy.settings.tls import ListenerTls, UpstreamTls
 from proxy.settings.values import Address
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Drain",
     "GatewayKey",
     "Limits",
+    "ListenerTls",
     "Loaded",
     "Metrics",
     "Mistake",
@@ -52,6 +54,7 @@ __all__ = [
     "SettingsError",
     "StoreUrl",
     "Timeouts",
+    "UpstreamTls",
     "VirtualKey",
     "fingerprint",
     "json_schema",

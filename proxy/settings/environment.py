@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from proxy.settings.document import DocumentError, parse
 from proxy.settings.fields import is_container, keys_of, section_of, takes_text
 from proxy.settings.mistakes import VARIABLES, Ledger, Where, did_you_mean, dotted
-from proxy.settings.model import Section, Settings
+from proxy.settings.model import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic.fields import FieldInfo
+
+    from proxy.settings.section import Section
 
 CONFIG_VARIABLE: Final = "AUDIOGATE_CONFIG"  # names the settings file
 _NOT_SETTINGS: Final = frozenset({CONFIG_VARIABLE, "AUDIOGATE_API_KEY"})  # a key for the transcribe command

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from pydantic import SecretStr
 
-from proxy.settings.model import PriceFile, Section, Settings
+from proxy.settings.model import PriceFile, Settings
+from proxy.settings.section import Section
 from proxy.settings.store import StoreUrl
-from proxy.settings.values import Address
+from proxy.settings.values import READ_AGAIN, Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +91,15 @@ def secrets_of(model: type[Section]) -> tuple[str, ...]:
         name
         for name, field in model.model_fields.items()
         if any(choice in (SecretStr, StoreUrl) for choice in _choices(field.annotation))
+    )
+
+
+def watched_of(model: type[Section]) -> tuple[str, ...]:
+    """Return the names of what are, in the section, paths of files to be looked at with the settings."""
+    return tuple(
+        name
+        for name, field in model.model_fields.items()
+        if any(READ_AGAIN in get_args(choice) for choice in (field.annotation, *get_args(field.annotation)))
     )
 
 

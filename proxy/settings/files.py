@@ -30,6 +30,13 @@ class Files:
     def read(self, path: Path) -> str:
         """Return a file's text, UTF-8 with or without a mark at its start. Raises :class:`Unreadable`."""
         try:
+            return self.watch(path).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise Unreadable("is not UTF-8 text") from None
+
+    def watch(self, path: Path) -> bytes:
+        """Return a file's content. Raises :class:`Unreadable`."""
+        try:
             content = _content(path)
         except OSError as error:
             self._remember(path, None)
@@ -39,10 +46,7 @@ class Files:
         self._remember(path, content)
         if len(content) > MAX_BYTES:
             raise Unreadable(f"is larger than {MAX_BYTES} bytes")
-        try:
-            return content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise Unreadable("is not UTF-8 text") from None
+        return content
 
     @property
     def watched(self) -> tuple[Path, ...]:

@@ -11,11 +11,13 @@ from collections.abc import Mapping  # noqa: TC003  (pydantic reads the annotati
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_core import core_schema
 
+from proxy.settings.section import Section
 from proxy.settings.store import DEFAULT as DEFAULT_STORE
 from proxy.settings.store import StoreUrl
+from proxy.settings.tls import ListenerTls, UpstreamTls
 from proxy.settings.values import (
     Address,
     AuthScheme,
@@ -54,12 +56,6 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
 
-class Section(BaseModel):
-    """A mapping of the settings file: frozen, and nothing in it but what is declared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
-
-
 class Ops(Section):
     """The ops listener: health, metrics and, guarded by the token, the management API."""
 
@@ -69,6 +65,8 @@ class Ops(Section):
     """Needed for everything but health and metrics. Without one, ops beyond loopback serves only those."""
     hosts: tuple[HostName, ...] = ()
     """Host names, besides IP addresses and localhost, under which ops may be reached without a token."""
+    tls: ListenerTls = ListenerTls()
+    """TLS of the ops listener. On or off changes at a restart only."""
 
 
 class GatewayKey(Section):
@@ -219,6 +217,8 @@ class Provider(Section):
     """File formats it takes: any, or a list; null for limits.formats or the provider's own."""
     prices: Mapping[ModelName, PriceRow] | None = None
     """What its models cost, by name, '*' for every other; they beat the prices file and the built-in table."""
+    tls: UpstreamTls | None = None
+    """TLS towards it: a private authority, a client certificate. Hosts that a request names get none of this."""
 
 
 class Config(Section):
@@ -330,6 +330,8 @@ class Settings(Section):
 
     listen: Address = Address("127.0.0.1", 8787)
     """Where the gateway binds: HOST:PORT, [IPv6]:PORT or :PORT. Changes at a restart only."""
+    tls: ListenerTls = ListenerTls()
+    """TLS of the gateway's listener. On or off changes at a restart only; changed files are read again."""
     ops: Ops = Ops()
     """The ops listener."""
     auth: Auth = Auth()

@@ -20,15 +20,18 @@ from proxy.settings.fields import (
     secrets_of,
     section_of,
     takes_text,
+    watched_of,
 )
 from proxy.settings.files import Files, Unreadable
 from proxy.settings.mistakes import Ledger, Where, did_you_mean
-from proxy.settings.model import Config, Section, Settings
+from proxy.settings.model import Config, Settings
 from proxy.settings.pricing import read_prices
 from proxy.settings.values import HEADER_SAFE, is_header_safe
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+    from proxy.settings.section import Section
 
 # What YAML 1.1 taught people to write.
 _FLAG_WORDS: Final = {"yes": True, "on": True, "no": False, "off": False}
@@ -74,6 +77,8 @@ class Resolver:
             self._read_prices(resolved)
         for name in secrets_of(model):
             self._fetch(name, tree, resolved, at)
+        for name in watched_of(model):
+            self._watch(name, resolved, at)
         return resolved
 
     def _value(self, field: FieldInfo, value: Any, at: Where) -> Any:
@@ -134,6 +139,22 @@ class Resolver:
             self._ledger.spoil(where, mistake)
         if not mistakes:
             resolved["prices"] = prices
+
+    def _watch(self, name: str, resolved: dict[str, Any], at: Where) -> None:
+        """Complete the path of a file that others read, and see that they can."""
+        named, where = resolved.get(name), (*at, name)
+        if not isinstance(named, str) or not named:
+            return
+        if "-----BEGIN" in named:
+            self._ledger.spoil(where, "must be the path of a file, not what is in it")
+            return
+        path = self._path(named, where)
+        try:
+            self._files.watch(path)
+        except Unreadable as problem:
+            self._ledger.spoil(where, f"the file {problem}")
+        else:
+            resolved[name] = str(path)
 
     def _path(self, named: str, at: Where) -> Path:
         """Start a relative path at the settings file's folder, or from a variable or flag, where we run."""

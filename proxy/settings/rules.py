@@ -39,9 +39,12 @@ def broken_rules(tree: dict[str, Any]) -> Iterator[tuple[Where, str]]:
     for place, key in _NAMED:
         yield from _unique(tree, place, key)
     yield from _gateway_keys(tree)
+    yield from _listener_tls(("tls",), tree)
+    yield from _listener_tls(("ops", "tls"), _mapping(tree.get("ops")))
     for where, entry in _entries(tree, ("virtual_keys",)):
         yield from _virtual_key(where, entry)
     for where, entry in _entries(tree, ("providers",)):
+        yield from _upstream_tls((*where, "tls"), entry)
         for model, row in _mapping(entry.get("prices")).items():
             for steps, problem in broken_price(row) if isinstance(row, dict) else ():
                 yield (*where, "prices", model, *steps), problem
@@ -95,6 +98,30 @@ def _virtual_key(where: Where, entry: dict[str, Any]) -> Iterator[tuple[Where, s
     missing = [name for name in _ENTRA if entry.get(name) is None]
     if missing and len(missing) < len(_ENTRA):
         yield where, f"needs {' and '.join(missing)} beside the other entra_ keys"
+
+
+def _listener_tls(where: Where, section: dict[str, Any]) -> Iterator[tuple[Where, str]]:
+    tls = _mapping(section.get("tls"))
+    yield from _pair(where, tls)
+    if tls.get("client_ca") is not None and tls.get("cert") is None:
+        yield (*where, "client_ca"), "needs cert and key beside it"
+    if tls.get("client_auth") is not None and tls.get("client_ca") is None:
+        yield (*where, "client_auth"), "needs client_ca beside it: the authorities whose certificates are accepted"
+
+
+def _upstream_tls(where: Where, provider: dict[str, Any]) -> Iterator[tuple[Where, str]]:
+    tls, base_url = _mapping(provider.get("tls")), provider.get("base_url")
+    yield from _pair(where, tls)
+    if tls.get("ca") is not None and tls.get("verify") is False:
+        yield (*where, "ca"), "has no effect when verify is false; leave one of the two out"
+    if tls and isinstance(base_url, str) and base_url.lower().startswith("http://"):
+        yield where, "has no effect on an http:// address; base_url must begin with https://"
+
+
+def _pair(where: Where, tls: dict[str, Any]) -> Iterator[tuple[Where, str]]:
+    for given, other in (("cert", "key"), ("key", "cert")):
+        if tls.get(given) is not None and tls.get(other) is None:
+            yield (*where, given), f"needs {other} beside it"
 
 
 def _entries(tree: dict[str, Any], place: Where) -> Iterator[tuple[Where, dict[str, Any]]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.settings.fields import items_of, rows_of, secrets_of, section_of
-from proxy.settings.model import GatewayKey, Section, Settings
+from proxy.settings.model import GatewayKey, Settings
+
+if TYPE_CHECKING:
+    from proxy.settings.section import Section
 
 _VARIABLE: Final = r"\$\{"  # text with a variable stands for any value
 _A_VARIABLE: Final = {"type": "string", "pattern": _VARIABLE}

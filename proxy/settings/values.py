@@ -199,6 +199,10 @@ def _some(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+READ_AGAIN: Final = object()
+"""Marks the path of a file that is looked at with the settings: it has to be readable, and its changes are theirs."""
+
+
 def _for_editors(pattern: str) -> WithJsonSchema:
     """Return a coarse pattern for the schema; the validator beside it is exact and explains itself."""
     return WithJsonSchema({"type": "string", "pattern": pattern})
@@ -255,6 +259,7 @@ Formats = Annotated[
 ]
 FormatsOrAny = Annotated[Literal["any"] | Formats, Must("any, or a list of file formats like [mp3, wav]", echo=False)]
 Directory = Annotated[Path, BeforeValidator(_not_empty), Must("the path of a directory", echo=False)]
+PemPath = Annotated[Path, BeforeValidator(_not_empty), Must("the path of a PEM file", echo=False), READ_AGAIN]
 Scalar = Annotated[str | int | float | bool, Must("text, a number, true or false", echo=False)]
 
 # --- numbers --------------------------------------------------------------------------------------
