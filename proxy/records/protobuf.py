@@ -5,6 +5,7 @@ Writing takes these few lines; the library would bring five megabytes and its ow
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -30,6 +31,7 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+@lru_cache(maxsize=256)  # fields that the gateway writes, and those of a few more formats
 def tag(field: int, wire_type: int) -> bytes:
     """Return what a field begins with."""
     return varint(field << 3 | wire_type)

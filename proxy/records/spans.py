@@ -27,7 +27,7 @@ _ERROR: Final = protobuf.data(15, protobuf.integer(3, 2))  # Span.status: STATUS
 _KNOWS_PARENT: Final = 0x100  # SpanFlags: it is known whether the parent is somebody else's, …
 _REMOTE_PARENT: Final = 0x200  # … and it is
 _LONGEST: Final = 256  # characters of a text: a client may send a model of a quarter of a megabyte
-_TEXTS: Final = 2_048  # attributes that are kept ready: models, providers and words of closed sets; half a MiB
+_USUAL: Final = 2_048  # attributes that are kept ready: models, providers and words of closed sets; half a MiB
 _NANO: Final = 1_000_000  # nanoseconds of a millisecond
 
 _OPERATIONS: Final = {"transcriptions": "transcription", "translations": "translation", "speech": "speech"}
@@ -246,14 +246,14 @@ def _after(origin: int, milliseconds: float) -> int:
 def _attributes(values: Mapping[str, Value]) -> bytes:
     """Return the attributes of a span; what is not known is absent."""
     return b"".join(
-        _text_attribute(name, value) if isinstance(value, str) else protobuf.data(9, _attribute(name, value))
+        protobuf.data(9, _attribute(name, value)) if isinstance(value, float) else _usual(name, value)
         for name, value in values.items()
         if value is not None
     )
 
 
-@lru_cache(maxsize=_TEXTS)
-def _text_attribute(name: str, value: str) -> bytes:
+@lru_cache(maxsize=_USUAL, typed=True)  # 1 is not True here
+def _usual(name: str, value: str | bool | int) -> bytes:
     return protobuf.data(9, _attribute(name, value))
 
 
@@ -270,6 +270,6 @@ def _attribute(name: str, value: str | bool | int | float) -> bytes:
     return _key(name) + protobuf.data(2, packed)
 
 
-@lru_cache(maxsize=_TEXTS)
+@lru_cache(maxsize=_USUAL)
 def _key(name: str) -> bytes:
     return protobuf.text(1, name)

@@ -29,11 +29,13 @@ from proxy.relay.relay import Relay
 from proxy.routing.breaker import LEVELS, circuits_in
 from proxy.server.certificates import remarks
 from proxy.server.drain import Stop, drain
+from proxy.server.exporter import Exporter
 from proxy.server.gateway import Listener
 from proxy.server.keeping import kept_for, reader_for, recorder_for, tried
 from proxy.server.lag import watch_lag
 from proxy.server.ops import Ops
 from proxy.server.reload import Reloader, Source
+from proxy.server.telemetry import telemetry_from
 from proxy.store.store import StoreError
 
 if TYPE_CHECKING:
@@ -73,13 +75,18 @@ class Process:
         self._worker = worker
         self._rejected: Counter[str] = Counter()
         self._metrics = Metrics(self.meters, models=metrics.models)
-        sinks = SinkLevels(self.meters, ["stdout"] if store is None else ["stdout", "store"])
+        telemetry = telemetry_from(source.environ)
+        also = {"store": store, "otlp": telemetry}
+        sinks = SinkLevels(self.meters, ["stdout", *(name for name, used in also.items() if used is not None)])
         self._levels = Levels(self.meters, self._metrics, sinks, breaker=self._circuit)
         self._lag = self.meters.histograms("event_loop_lag_seconds")[()]
         flushed = sinks.flushed("stdout") if not worker else _nobody_asks
         self.lines = TimedLines(_STDOUT, records.queue, flushed) if records.stdout else None
         self.recorder = None if store is None else recorder_for(store, records, sinks.flushed("store"))
-        self.relay = Relay(house, self._take)
+        self.exporter = None
+        if telemetry is not None:
+            self.exporter = Exporter(telemetry, records.queue, sinks.flushed("otlp"))
+        self.relay = Relay(house, self._take, None if telemetry is None else telemetry.sampler)
         self.reloader = Reloader(source, loaded, self._adopt)
         self.listener = Listener(self.relay, self._rejected)
         self._watchers: list[Callable[[dict[str, Any]], None]] = []
@@ -97,6 +104,8 @@ class Process:
             self.lines.put(record)
         if self.recorder is not None:
             self.recorder.put(record)
+        if self.exporter is not None:
+            self.exporter.put(record)
         for watcher in self._watchers:
             watcher(record)
         # Counted together, records cost half as much: code and counters are in the processor's caches then.
@@ -143,6 +152,8 @@ class Process:
         sinks = {"stdout": Sink(0, sink.dropped, sink.waiting) if self._worker else sink}
         if self.recorder is not None:
             sinks["store"] = self.recorder.sink
+        if self.exporter is not None:
+            sinks["otlp"] = self.exporter.sink
         self._levels.take(
             Now(
                 requests=shared.in_flight_by_route,
@@ -188,6 +199,8 @@ class Process:
         """Serve until asked to stop, and drain."""
         if self.recorder is not None:
             self.recorder.start()
+        if self.exporter is not None:
+            self.exporter.start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reloader.reload)
         settle()
         watching = asyncio.create_task(self.reloader.watch())
@@ -202,7 +215,10 @@ class Process:
         await self.listener.close()
         await self.relay.close()
         queues = [queue for queue in (self.lines, self.recorder) if queue is not None]
-        await asyncio.gather(*(asyncio.to_thread(queue.stop) for queue in queues))
+        stops = [asyncio.to_thread(queue.stop) for queue in queues]
+        if self.exporter is not None:
+            stops.append(self.exporter.stop())
+        await asyncio.gather(*stops)
         self.show()
 
 
