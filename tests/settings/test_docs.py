@@ -39,9 +39,9 @@ def documented() -> set[str]:
 
 
 def with_files(text: str, folder: Path) -> str:
-    """Put the secrets' files where a test may write them."""
+    """Put the files that an example names where a test may write them."""
     (folder / "secret").write_text("a-secret\n")
-    return re.sub(r"/run/secrets/[a-z-]+", str(folder / "secret"), text)
+    return re.sub(r"/(?:run/secrets|etc/audiogate/tls)/[a-z.-]+", str(folder / "secret"), text)
 
 
 def test_every_documented_key_exists() -> None:
