@@ -24,10 +24,15 @@ PROGRAMS: Final = {
     "promtool": ("prometheus",),
     "amtool": ("prometheus-alertmanager",),
     "initdb": ("postgresql",),
+    "nginx": ("nginx",),  # reads the sample in deploy/; none is started as a service
+    "systemd-analyze": ("systemd",),
 }
 """Programs that tests run, and the Debian packages that bring them."""
 
-_ELSEWHERE: Final = {"initdb": "usr/lib/postgresql/*/bin"}  # where Debian keeps what it keeps off the path
+_ELSEWHERE: Final = {  # where Debian keeps what it keeps off the path, or what users other than root have not on theirs
+    "initdb": "usr/lib/postgresql/*/bin",
+    "nginx": "usr/sbin",
+}
 
 _MODULES: Final = NODE_FOLDER / "node_modules"
 _STAMP: Final = _MODULES / ".made"  # older than package.json: the SDKs are installed anew

@@ -26,6 +26,7 @@ def test_a_machine_without_programs_and_installers_is_told_what_will_be_skipped(
     done = bootstrap(PATH=str(tmp_path), CI=ci)
     assert done.returncode == code
     kept_elsewhere = {"initdb"} if Path("/usr/lib/postgresql").is_dir() else set[str]()
+    kept_elsewhere |= {"nginx"} if Path("/usr/sbin/nginx").exists() else set[str]()
     names = ", ".join(program for program in PROGRAMS if program not in kept_elsewhere)
     assert f"tests: missing: {names}; the tests that need them will be skipped\n" in done.stderr
 

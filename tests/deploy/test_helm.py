@@ -1,10 +1,9 @@
-"""The Helm chart: rendered and linted by Helm's own code for the ways in which it is used, and then held to the same."""
+"""The Helm chart: rendered and linted by Helm's own code in the ways it is used, then held to the same rules."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import helm_python
@@ -19,6 +18,7 @@ from tests.rules.sources import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 CHART = ROOT / "deploy" / "helm" / "audiogate"
 RELEASE = {"name": "stt", "namespace": "speech"}
