@@ -183,22 +183,13 @@ async def supervise(
         if not passed.gateway:
             address, holder = _claim(address)
             stack.callback(holder.close)
-        try:
-            path = stack.enter_context(directory())
-        except OSError as error:
-            raise CannotStartError(f"there is no place for the metrics of workers: {error.strerror}") from None
-        stack.enter_context(sharing(path, "supervisor"))
+        path = _place(stack)
         front = _Front(path, settings, house)
         store = await open_store(settings)
         if front.lines is not None:
             stack.push_async_callback(asyncio.to_thread, front.lines.stop)
-        order: dict[str, Any] = {
-            "path": source.path,
-            "flags": source.flags,
-            "address": str(address),
-            "log_format": log_format,
-        }
-        order |= {"metrics": path, "sockets": [one.fileno() for one in passed.gateway]}
+        order: dict[str, Any] = {"path": source.path, "flags": source.flags, "address": str(address), "metrics": path}
+        order |= {"log_format": log_format, "sockets": [one.fileno() for one in passed.gateway]}
         workers = [Worker(number, order, store, front.lines) for number in range(settings.workers)]
         state = State()
         desk = Desk(
@@ -238,6 +229,16 @@ async def supervise(
         watching.cancel()
         if failure is not None:
             raise CannotStartError(failure)
+
+
+def _place(stack: AsyncExitStack) -> str:
+    """Return a directory for the metrics of workers, which goes with ``stack``. Raises :class:`CannotStartError`."""
+    try:
+        path = stack.enter_context(directory())
+    except OSError as error:
+        raise CannotStartError(f"there is no place for the metrics of workers: {error.strerror}") from None
+    stack.enter_context(sharing(path, "supervisor"))
+    return path
 
 
 def _pass_signals_on(stop: Stop, state: State, workers: list[Worker], reloader: Reloader, notifier: Notifier) -> None:

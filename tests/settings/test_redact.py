@@ -44,7 +44,8 @@ def test_no_secret_is_in_the_view(read: Read) -> None:
 def test_everything_else_is_in_the_view(read: Read) -> None:
     view = redacted(read(EVERY_SECRET).settings)
     assert view["auth"]["keys"][0]["metadata"] == {"token": "kept"}
-    assert view["ops"] == {"listen": "127.0.0.1:8788", "token": "***", "hosts": []}
+    tls = dict.fromkeys(("cert", "key", "client_ca", "client_auth"))
+    assert view["ops"] == {"listen": "127.0.0.1:8788", "token": "***", "hosts": [], "tls": tls}
     assert view["configs"][0]["config"] == {
         "api_key": "***",
         "custom_host": "https://***@x/v1?api_key=***&version=1",

@@ -80,6 +80,8 @@ def described(schema: dict[str, Any], above: str = "") -> Iterator[tuple[str, di
     for key, entry in schema.get("properties", {}).items():
         yield f"{above}{key}", entry
         yield from described(entry, f"{above}{key}.")
+        for kind in entry.get("anyOf", []):
+            yield from described(kind, f"{above}{key}.")
         if "$ref" in entry.get("items", {}):
             yield from described(entry["items"], f"{above}{key}[].")
 
