@@ -93,11 +93,12 @@ class Exporter:
             with suppress(asyncio.CancelledError):
                 await self._task
         left = len(self._waiting) + self._exporting
+        lost = left if self._outage is None else self._dropped + left - self._outage
         self._dropped += left
         self._exporting = 0
         self._waiting.clear()
-        if left:
-            log.warning("%d requests have left no spans at %s", left, self._telemetry.where)
+        if lost:
+            log.warning("the spans of %d requests never reached %s", lost, self._telemetry.where)
 
     async def _run(self) -> None:
         telemetry = self._telemetry
