@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHART = ROOT / "deploy" / "helm" / "audiogate"
-RELEASE = {"name": "stt", "namespace": "speech"}
 
 APP: dict[str, Any] = {
     "name": "app",
@@ -79,12 +78,14 @@ WITH_PODS = [name for name in VALUES if name != "settings for sidecars elsewhere
 
 def rendered(values: Mapping[str, Any]) -> list[Document]:
     """Return the chart's manifests for these values, without its notes."""
-    texts = helm_python.Chart.load(CHART).render(dict(values), **RELEASE)
+    texts = helm_python.Chart.load(CHART).render(dict(values), name="stt", namespace="speech")
     return [document for path, text in texts.items() if path.endswith(".yaml") for document in documents(text)]
 
 
 def notes(values: Mapping[str, Any]) -> str:
-    return helm_python.Chart.load(CHART).render(dict(values), **RELEASE)["audiogate/templates/NOTES.txt"]
+    return helm_python.Chart.load(CHART).render(dict(values), name="stt", namespace="speech")[
+        "audiogate/templates/NOTES.txt"
+    ]
 
 
 cases = pytest.mark.parametrize("case", VALUES)
@@ -185,7 +186,7 @@ def test_a_chart_of_your_own_can_put_the_sidecar_into_its_pod(tmp_path: Path) ->
     (tmp_path / "templates" / "pod.yaml").write_text(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: own}\n" + lines.strip(" ")
     )
-    texts = helm_python.Chart.load(tmp_path).render({}, **RELEASE)
+    texts = helm_python.Chart.load(tmp_path).render({}, name="stt", namespace="speech")
     deployment = yaml.safe_load(texts["own/templates/pod.yaml"])
     pod = deployment["spec"]["template"]["spec"]
     (sidecar,) = pod["initContainers"]

@@ -62,7 +62,7 @@ def test_nginx_accepts_it(nginx: str, tmp_path: Path) -> None:
     (tmp_path / "nginx.conf").write_text(
         f"pid {tmp_path}/pid; events {{}} http {{ access_log off; include {tmp_path}/audiogate.conf; }}"
     )
-    command = [nginx, "-t", "-q", "-p", tmp_path, "-c", tmp_path / "nginx.conf", "-e", "stderr"]
+    command = [nginx, "-t", "-q", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
@@ -84,6 +84,7 @@ def test_it_passes_on_what_comes_when_it_comes(name: str, value: str) -> None:
 def test_its_patience_is_longer_than_the_gateways_whose_errors_say_more() -> None:
     timeouts = DEFAULTS.timeouts
     assert timeouts.first_byte is not None
+    assert timeouts.upload_idle is not None
     assert timeouts.keepalive is not None
     assert seconds("proxy_read_timeout") > timeouts.first_byte
     assert seconds("client_body_timeout") > timeouts.upload_idle

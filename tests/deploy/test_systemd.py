@@ -50,7 +50,7 @@ def verified(analyze: str, folder: Path, service: str) -> str:
     """Return what systemd has to say about the units; it ends well even when it does not know a key."""
     (folder / "audiogate.service").write_text(service.replace(PROGRAM, "/bin/true"))  # it has to be there
     (folder / "audiogate.socket").write_text(SOCKET)
-    units = [folder / "audiogate.service", folder / "audiogate.socket"]
+    units = [str(folder / "audiogate.service"), str(folder / "audiogate.socket")]
     return subprocess.run([analyze, "verify", *units], capture_output=True, text=True).stderr
 
 
@@ -63,7 +63,7 @@ def test_a_key_that_systemd_does_not_know_would_be_seen(analyze: str, tmp_path: 
 
 
 def test_the_service_is_hardened(analyze: str) -> None:
-    command = [analyze, "security", "--offline=true", "--no-pager", FOLDER / "audiogate.service"]
+    command = [analyze, "security", "--offline=true", "--no-pager", str(FOLDER / "audiogate.service")]
     done = subprocess.run(command, capture_output=True, text=True)
     found = re.search(r"exposure level for audiogate\.service: ([\d.]+)", done.stdout)
     assert found, done.stderr
