@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from proxy.server.process import CannotStartError
 from proxy.settings import Address
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
+    from collections.abc import MutableMapping
 
 _FIRST: Final = 3  # SD_LISTEN_FDS_START: behind stdin, stdout and stderr
 _MOST: Final = 16  # sockets: two listeners, each on a few addresses
 _ROLES: Final = ("gateway", "ops")
 
+_Found = tuple[int, Address]
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The listening sockets that were passed, by listener; none where there is nothing."""
+    """Descriptors of the listening sockets that were passed, by listener; none where there is nothing.
 
-    gateway: tuple[socket.socket, ...] = ()
-    ops: tuple[socket.socket, ...] = ()
+    ``flags`` says where they listen, as settings: what the settings guard by address, they guard by the real one.
+    """
 
-    @property
-    def flags(self) -> dict[str, str]:
-        """Where the sockets listen, as settings: what the settings guard by address, they guard by the real one."""
-        found = {"listen": _address(self.gateway), "ops.listen": _address(self.ops)}
-        return {name: str(address) for name, address in found.items() if address is not None}
+    gateway: tuple[int, ...] = ()
+    ops: tuple[int, ...] = ()
+    flags: dict[str, str] = field(default_factory=dict)
 
 
 def take(environ: MutableMapping[str, str]) -> Passed:
@@ -44,42 +44,42 @@ def take(environ: MutableMapping[str, str]) -> Passed:
         return Passed()
     if int(count) > _MOST:
         raise CannotStartError(f"{count} sockets were passed; {_MOST} are the most")
-    return _by_role([_socket(_FIRST + number) for number in range(int(count))], names)
+    passed = range(_FIRST, _FIRST + int(count))
+    found = _by_role([(descriptor, _address(descriptor)) for descriptor in passed], names)
+    flags = {
+        setting: str(min((address for _, address in found[role]), key=lambda address: address.is_loopback))
+        for setting, role in (("listen", "gateway"), ("ops.listen", "ops"))
+        if found[role]  # of several addresses, the one that most can reach
+    }
+    gateway, ops = (tuple(descriptor for descriptor, _ in found[role]) for role in _ROLES)
+    return Passed(gateway, ops, flags)
 
 
-def adopted(descriptors: Sequence[int]) -> tuple[socket.socket, ...]:
-    """Return the sockets that a worker's supervisor passes on."""
-    return tuple(socket.socket(fileno=descriptor) for descriptor in descriptors)
-
-
-def _by_role(sockets: list[socket.socket], names: list[str]) -> Passed:
+def _by_role(sockets: list[_Found], names: list[str]) -> dict[str, list[_Found]]:
     if not set(names) & set(_ROLES):
         if len(sockets) > len(_ROLES):
             raise CannotStartError("more than two sockets were passed: give them the names gateway and ops")
         names = list(_ROLES)
     names += [""] * (len(sockets) - len(names))
-    found: dict[str, list[socket.socket]] = {role: [] for role in _ROLES}
+    found: dict[str, list[_Found]] = {role: [] for role in _ROLES}
     for passed, name in zip(sockets, names, strict=False):
         if name not in found:
             raise CannotStartError(f"a socket named {name[:64]!r} was passed; the names are gateway and ops")
         found[name].append(passed)
-    return Passed(tuple(found["gateway"]), tuple(found["ops"]))
+    return found
 
 
-def _socket(descriptor: int) -> socket.socket:
-    """Return a passed socket; raises :class:`CannotStartError` when it is not a TCP socket that listens."""
+def _address(descriptor: int) -> Address:
+    """Return where a passed socket listens; raises :class:`CannotStartError` when it is not a TCP socket that does."""
     try:
         passed = socket.socket(fileno=descriptor)
-        listens = passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError:
         raise CannotStartError(f"descriptor {descriptor} was passed and is not a socket") from None
-    if not listens or passed.type != socket.SOCK_STREAM or passed.family not in {socket.AF_INET, socket.AF_INET6}:
-        raise CannotStartError(f"descriptor {descriptor} was passed and is not a TCP socket that listens")
-    passed.set_inheritable(False)
-    return passed
-
-
-def _address(sockets: Sequence[socket.socket]) -> Address | None:
-    """Return where sockets listen: of several, the one that most can reach."""
-    addresses = [Address(*passed.getsockname()[:2]) for passed in sockets]
-    return min(addresses, key=lambda address: address.is_loopback, default=None)
+    try:
+        passed.set_inheritable(False)
+        listens = passed.type == socket.SOCK_STREAM and passed.family in {socket.AF_INET, socket.AF_INET6}
+        if not listens or not passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise CannotStartError(f"descriptor {descriptor} was passed and is not a TCP socket that listens")
+        return Address(*passed.getsockname()[:2])
+    finally:
+        passed.detach()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -11,7 +12,6 @@ from proxy.relay.internals import Protocol
 from proxy.server.certificates import LiveContext
 
 if TYPE_CHECKING:
-    import socket
     from collections import Counter
     from collections.abc import Sequence
 
@@ -65,22 +65,27 @@ class Listener:
         self._relay = relay
         self._runner = web.ServerRunner(GatewayServer(relay, rejected))
 
-    async def start(self, address: Address, *, shared: bool = False, sockets: Sequence[socket.socket] = ()) -> str:
-        """Listen on ``address``, or on ``sockets`` that do so already; return where it is. Raises OSError."""
+    async def start(self, address: Address, *, shared: bool = False, passed: Sequence[int] = ()) -> str:
+        """Listen on ``address``, or on the descriptors ``passed``, which do so; return where it is. Raises OSError."""
         await self._runner.setup()
         tls = LiveContext.of(lambda: self._relay.house.tls.gateway)
-        if not sockets:
+        if not passed:
             host, port = address.host or None, address.port
             await web.TCPSite(
                 self._runner, host, port, ssl_context=tls, backlog=BACKLOG, reuse_port=shared or None
             ).start()
-        for passed in sockets:
-            await web.SockSite(self._runner, passed, ssl_context=tls, backlog=BACKLOG).start()
+        for one in adopted(passed):
+            await web.SockSite(self._runner, one, ssl_context=tls, backlog=BACKLOG).start()
         return bound(self._runner)
 
     async def close(self) -> None:
         """Stop listening and close idle connections."""
         await self._runner.cleanup()
+
+
+def adopted(descriptors: Sequence[int]) -> list[socket.socket]:
+    """Return the sockets that were passed to this process, for a listener to own."""
+    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
 
 
 def bound(runner: web.BaseRunner) -> str:

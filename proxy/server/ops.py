@@ -8,10 +8,9 @@ from aiohttp import web
 
 from proxy.ops.app import OpsApp
 from proxy.server.certificates import LiveContext
-from proxy.server.gateway import BACKLOG, bound
+from proxy.server.gateway import BACKLOG, adopted, bound
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
     from proxy.ops.desk import Desk
@@ -25,8 +24,8 @@ class Ops:
         self._desk = desk
         self._runner: web.AppRunner | None = None
 
-    async def start(self, address: Address, sockets: Sequence[socket.socket] = ()) -> str:
-        """Listen on ``address``, or on ``sockets`` that do so already; return where it is. Raises OSError."""
+    async def start(self, address: Address, passed: Sequence[int] = ()) -> str:
+        """Listen on ``address``, or on the descriptors ``passed``, which do so; return where it is. Raises OSError."""
         app = OpsApp(self._desk, loopback=address.is_loopback).app
         # A handler ends when its client leaves: a live tail would else never know.
         self._runner = web.AppRunner(
@@ -34,10 +33,10 @@ class Ops:
         )
         await self._runner.setup()
         tls = LiveContext.of(lambda: self._desk.house().tls.ops)
-        if not sockets:
+        if not passed:
             await web.TCPSite(self._runner, address.host or None, address.port, ssl_context=tls).start()
-        for passed in sockets:
-            await web.SockSite(self._runner, passed, ssl_context=tls, backlog=BACKLOG).start()
+        for one in adopted(passed):
+            await web.SockSite(self._runner, one, ssl_context=tls, backlog=BACKLOG).start()
         return bound(self._runner)
 
     async def close(self) -> None:

@@ -39,7 +39,6 @@ from proxy.server.telemetry import telemetry_from
 from proxy.store.store import StoreError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Coroutine, Sequence
 
     from proxy.relay.house import House
@@ -188,10 +187,10 @@ class Process:
             stack.push_async_callback(desk.reader.close)
         return desk
 
-    async def listen(self, address: Address, *, shared: bool, sockets: Sequence[socket.socket] = ()) -> str:
+    async def listen(self, address: Address, *, shared: bool, passed: Sequence[int] = ()) -> str:
         """Open the gateway's listener; raises :class:`CannotStartError`."""
         try:
-            return await self.listener.start(address, shared=shared, sockets=sockets)
+            return await self.listener.start(address, shared=shared, passed=passed)
         except OSError as error:
             raise cannot_listen(address, error) from None
 
@@ -250,7 +249,7 @@ async def serve_alone(source: Source, loaded: Loaded, house: House, passed: Pass
         desk = await process.desk(state, store, stack)
         ops = Ops(desk)
         stack.push_async_callback(ops.close)
-        where = await process.listen(settings.listen, shared=False, sockets=passed.gateway)
+        where = await process.listen(settings.listen, shared=False, passed=passed.gateway)
         desk.gateway = loopback_url(where, tls=settings.tls.cert is not None)
         ops_where = await listen_ops(ops, settings.ops.listen, passed.ops)
         state.loaded = True
@@ -286,10 +285,10 @@ async def _mark(stop: Stop, state: State, notifier: Notifier) -> None:
     notifier.stopping()
 
 
-async def listen_ops(ops: Ops, address: Address, sockets: Sequence[socket.socket] = ()) -> str:
+async def listen_ops(ops: Ops, address: Address, passed: Sequence[int] = ()) -> str:
     """Open the ops listener; raises :class:`CannotStartError`."""
     try:
-        return await ops.start(address, sockets)
+        return await ops.start(address, passed)
     except OSError as error:
         raise cannot_listen(address, error) from None
 

@@ -27,7 +27,6 @@ from proxy.records.exposition import Exposition
 from proxy.records.meters import Meters
 from proxy.records.sinks import SinkLevels, TimedLines
 from proxy.records.workers import Merged, directory, ended, sharing
-from proxy.server.activation import adopted
 from proxy.server.drain import Stop
 from proxy.server.keeping import reader_for
 from proxy.server.logs import log
@@ -189,7 +188,7 @@ async def supervise(
         if front.lines is not None:
             stack.push_async_callback(asyncio.to_thread, front.lines.stop)
         order: dict[str, Any] = {"path": source.path, "flags": source.flags, "address": str(address), "metrics": path}
-        order |= {"log_format": log_format, "sockets": [one.fileno() for one in passed.gateway]}
+        order |= {"log_format": log_format, "sockets": passed.gateway}
         workers = [Worker(number, order, store, front.lines) for number in range(settings.workers)]
         state = State()
         desk = Desk(
@@ -299,8 +298,7 @@ async def _work(order: Mapping[str, Any], source: Source) -> None:
     process = Process(source, loaded, house, store=orjson.loads(told)["store"], worker=True)
     process.stop.listen()
     try:
-        sockets = adopted(order["sockets"])
-        await process.listen(Address.parse(order["address"]), shared=True, sockets=sockets)
+        await process.listen(Address.parse(order["address"]), shared=True, passed=order["sockets"])
     except CannotStartError as error:
         writer.write(orjson.dumps({"failure": str(error)}, option=orjson.OPT_APPEND_NEWLINE))
         await writer.drain()
