@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from proxy.headers import CREDENTIALS, HOP_BY_HOP, is_token, to_client, to_upstream
+from proxy.headers import CREDENTIALS, HOP_BY_HOP, TraceParent, is_token, parent_in, to_client, to_upstream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,3 +175,32 @@ def test_what_an_upstreams_connection_names_does_not_come_back() -> None:
 )
 def test_a_headers_name_is_a_token(text: str, is_name: bool) -> None:
     assert is_token(text) is is_name
+
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+GIVEN = f"00-{TRACE}-{SPAN}-01"
+
+
+@pytest.mark.parametrize(
+    ("headers", "parent"),
+    [
+        ([("traceparent", GIVEN)], TraceParent(TRACE, SPAN, 1)),
+        ([("Traceparent", GIVEN[:-2] + "fe")], TraceParent(TRACE, SPAN, 0xFE)),
+        (
+            [("traceparent", GIVEN), ("tracestate", "a=1"), ("tracestate", "b=2")],
+            TraceParent(TRACE, SPAN, 1, "a=1,b=2"),
+        ),
+        ([("traceparent", GIVEN), ("tracestate", "a=" + "1" * 511)], TraceParent(TRACE, SPAN, 1)),
+        ([("traceparent", "01" + GIVEN[2:] + "-more")], TraceParent(TRACE, SPAN, 1)),
+        ([("traceparent", GIVEN + "-more")], None),
+        ([("traceparent", GIVEN), ("traceparent", GIVEN)], None),
+        ([("tracestate", "a=1")], None),
+        ([], None),
+    ],
+)
+def test_a_parent_is_read_as_w3c_trace_context_says(headers: list[tuple[str, str]], parent: TraceParent | None) -> None:
+    assert parent_in(CIMultiDict(headers)) == parent
+
+
+def test_a_parent_is_written_as_version_00() -> None:
+    assert str(TraceParent(TRACE, SPAN, 1, "a=1")) == GIVEN

@@ -219,7 +219,7 @@ class Record:
             "parent_span_id": None if trace.parent is None else trace.parent.span_id,
             "trace_flags": trace.flags,
             "trace_state": "" if trace.parent is None else trace.parent.state,
-            "start_ns": int(self.time * 1e9),
+            "start_ns": round(self.time * 1e6) * 1000,
             "upload_began_ms": _ms(origin, self.body_started),
             "upload_done_ms": _ms(origin, self.body_done),
             "answered_ms": _ms(origin, self.answered),

@@ -87,7 +87,7 @@ def _request(record: Document, place: Document, end: int) -> bytes:
         "http.response.body.size": record["bytes_out"],
         "client.address": record["client"],
         "user_agent.original": record["user_agent"],
-        "error.type": (record["error_code"] or str(status)) if failed else None,
+        "error.type": (record["error_code"] or str(status or "_OTHER")) if failed else None,
         "gen_ai.operation.name": operation,
         **_gen_ai(record["provider"], record["model_requested"]),
         "gen_ai.response.model": record["model_used"] if record["outcome"] == "ok" else None,

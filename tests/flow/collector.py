@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Mapping
 
     from opentelemetry.proto.common.v1.common_pb2 import KeyValue
@@ -85,9 +86,12 @@ def _span(span: Message, resource: Mapping[str, Any]) -> Span:
 
 
 class Collector:
-    """A running collector. It answers 200 to all that :meth:`answer` has not said something else about."""
+    """A running collector. It answers 200 to all that :meth:`answer` has not said something else about.
 
-    def __init__(self) -> None:
+    ``tls`` is what it shows and whom it trusts.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._exports: list[Export] = []
         self._bodies: list[bytes] = []
         self._answers: deque[tuple[int, dict[str, str], bytes]] = deque()
@@ -96,6 +100,9 @@ class Collector:
         self._may_answer.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
@@ -111,7 +118,7 @@ class Collector:
     @property
     def url(self) -> str:
         """What ``OTEL_EXPORTER_OTLP_ENDPOINT`` names."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def answer(self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
         """Answer so, once, instead of 200."""
@@ -156,7 +163,7 @@ class Collector:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:  # noqa: N802  (http.server's name)
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers["Content-Encoding"] == "gzip":
                     body = gzip.decompress(body)

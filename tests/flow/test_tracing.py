@@ -1,12 +1,14 @@
-"""Spans as a collector gets them: whose trace, which parents, what they tell, and what becomes of them when it is down."""
+"""Spans as a collector gets them: whose trace, which parents, what they tell, and what happens when it is down."""
 
 from __future__ import annotations
 
 import signal
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.certificates import Authority
 from tests.flow.collector import Collector, Span
 from tests.flow.conftest import VIRTUAL_KEY
 from tests.flow.forms import audio, usual
@@ -17,6 +19,7 @@ from tests.records.shown import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.flow.client import Headers
     from tests.flow.stage import Stage
@@ -305,3 +308,23 @@ def test_exports_are_compressed_on_request_and_say_who_they_are_from(
     assert request.resource.items() >= {"service.name": "stt-edge", "deployment.environment.name": "test"}.items()
     assert VIRTUAL_KEY.encode() not in collector.raw()
     stage.gateway.stop()
+
+
+def test_a_collector_of_a_private_authority_sees_who_comes(
+    monkeypatch: pytest.MonkeyPatch, own_gateway: Callable[..., Stage], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.file)
+    context.load_cert_chain(*authority.issue("collector"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    ours = authority.issue("gateway", "audiogate.example.com")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(authority.file))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(ours.cert))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(ours.key))
+    with Collector(context) as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        stage = own_gateway()
+        assert stage.post().status == 200
+        assert len(collector.wait_spans(2)) == 2
+        stage.gateway.stop()
+    assert stage.gateway.stderr().count("no spans reach") == 0
