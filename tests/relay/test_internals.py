@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
+import ssl
 from collections import Counter
 from typing import Any
 from unittest.mock import Mock
@@ -117,7 +119,7 @@ async def test_the_end_of_a_body_on_a_lost_connection_is_nobodys_unretrieved_exc
 async def test_who_reads_a_reply_learns_that_its_connection_was_lost_also_when_the_writer_saw_it_first() -> None:
     protocol, transport = UpstreamProtocol(asyncio.get_running_loop()), Mock()
     transport.is_closing.return_value = False
-    transport.get_extra_info.return_value.fileno.side_effect = OSError  # the kernel holds nothing more of it
+    transport.get_extra_info.return_value = None  # neither TLS, nor a socket of which the kernel holds anything more
     protocol.connection_made(transport)
     protocol.set_response_params()
     protocol.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
@@ -127,6 +129,26 @@ async def test_who_reads_a_reply_learns_that_its_connection_was_lost_also_when_t
     protocol.connection_lost(ConnectionResetError(104, "reset"))
     with pytest.raises(aiohttp.ClientPayloadError):
         await asyncio.wait_for(reply.readany(), 1)
+
+
+@pytest.mark.parametrize("context", [None, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)], ids=["plain", "tls"])
+async def test_what_the_kernel_still_holds_of_a_lost_connection_is_read_unless_it_is_encrypted(
+    context: ssl.SSLContext | None,
+) -> None:
+    protocol, transport = UpstreamProtocol(asyncio.get_running_loop()), Mock()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        transport.get_extra_info.side_effect = {"sslcontext": context, "socket": ours}.get
+        protocol.connection_made(transport)
+        protocol.set_response_params()
+        protocol.connection_lost(ConnectionResetError(104, "reset"))
+        if context is None:
+            head, _ = await protocol.read()
+            assert head.code == 413
+        else:
+            with pytest.raises(aiohttp.ClientOSError):
+                await protocol.read()
 
 
 def test_a_reply_sends_its_head_by_itself_unless_told_otherwise() -> None:

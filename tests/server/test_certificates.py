@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import ssl
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.server.certificates import LiveContext, contexts, remarks
-from proxy.settings import Settings
+from proxy.server.reload import Source
+from proxy.settings import Settings, SettingsError
 from tests.certificates import Authority
 
 if TYPE_CHECKING:
@@ -118,6 +121,16 @@ def test_every_bad_file_is_told_at_once(authority: Authority, tmp_path: Path) ->
     ]
 
 
+def test_bad_certificates_are_told_with_all_else_that_is_wrong(authority: Authority, tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    tls = {"cert": str(authority.issue().cert), "key": str(authority.issue("other").key)}
+    file.write_text(json.dumps({"tls": tls, "workers": 0, "default_config": "lost", "ops": {"tls": {"cert": "gone"}}}))
+    with pytest.raises(SettingsError) as refused:
+        Source(str(file), {}, {}).load()
+    places = sorted(mistake.path for mistake in refused.value.mistakes)
+    assert places == ["default_config", "ops.tls.cert", "tls.key", "workers"]
+
+
 @pytest.mark.parametrize(
     ("client_auth", "without", "stranger"),
     [(None, False, False), ("required", False, False), ("optional", True, False)],
@@ -155,6 +168,27 @@ def test_a_listener_hands_new_connections_to_the_newest_context(authority: Autho
         handshake(live, authority.client())
     newest.append(None)  # turned off: that needs a restart
     assert serial(handshake(live, client)) == after
+
+
+async def test_asyncios_own_loop_asks_for_the_newest_context_too(authority: Authority) -> None:
+    """The flow tests are on uvloop, which is optional."""
+    newest = [made(tls=authority.issue().settings)[0].gateway]
+    live = LiveContext.of(lambda: newest[-1])
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def shown() -> str:
+        name, port = "localhost", server.sockets[0].getsockname()[1]
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=authority.client(), server_hostname=name)
+        found = serial(writer.get_extra_info("ssl_object"))
+        writer.close()
+        return found
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=live) as server:
+        first = await shown()
+        newest.append(made(tls=authority.issue().settings)[0].gateway)
+        assert await shown() != first
 
 
 def test_a_plain_listener_needs_no_context() -> None:
@@ -202,10 +236,10 @@ def test_what_is_allowed_and_worth_a_word_is_said(authority: Authority) -> None:
         }
     )
     day = f"{NOW - timedelta(days=3):%Y-%m-%d}"
+    unchecked = "the certificate of a is not checked, so whoever is on the way may read uploads and key"
     assert sorted(remarks(settings)) == [
         f"providers[0].tls.cert: the certificate expired on {day}",
-        "providers[0].tls.verify: the certificate of a is not checked, so whoever is on the way may read "
-        "uploads and key",
+        f"providers[0].tls.verify: {unchecked}",
         f"tls.cert: the certificate expired on {day}",
     ]
     early = [remark for remark in remarks(settings, NOW - timedelta(days=365 * 100)) if remark.startswith("ops")]
