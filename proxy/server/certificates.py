@@ -141,7 +141,8 @@ def _problem_of_certificate(file: Path) -> str | None:
 
 def _problem_of_key(file: Path) -> str | None:
     try:
-        load_pem_private_key(file.read_bytes(), password=None)
+        # Whether its numbers are primes is not asked: that takes most of a second, in which nothing else is done.
+        load_pem_private_key(file.read_bytes(), password=None, unsafe_skip_rsa_key_validation=True)
     except OSError as error:
         return _unread(error)
     except TypeError:
