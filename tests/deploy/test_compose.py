@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 from proxy import __version__
 from proxy.engines.serve import DEFAULT_PORT
 from proxy.settings import Settings, load
+from tests.bootstrap import in_ci, missing
 from tests.deploy import manifests
 from tests.rules.sources import ROOT
 
@@ -114,6 +117,17 @@ def test_grafana_gets_the_dashboards_where_its_provisioning_looks() -> None:
     assert mounts("grafana")["../../grafana/dashboards"] == provider["options"]["path"]
     home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (ROOT / "grafana/dashboards" / home.removeprefix(provider["options"]["path"] + "/")).exists()
+
+
+def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
+    if (reason := missing("promtool")) is not None:
+        if in_ci():
+            pytest.fail(reason)
+        pytest.skip(reason)
+    shutil.copy(FOLDER / "prometheus.yml", tmp_path)
+    shutil.copy(ROOT / "deploy" / "prometheus" / "rules.yml", tmp_path)
+    done = subprocess.run(["promtool", "check", "config", tmp_path / "prometheus.yml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_rules_are_where_the_configuration_looks() -> None:

@@ -129,6 +129,16 @@ def test_what_the_user_says_beats_what_the_mode_says(tmp_path: Path) -> None:
     assert pod["terminationGracePeriodSeconds"] == 5 + 5 + 600 + manifests.CLOSING
 
 
+def test_an_ops_listener_with_tls_is_asked_over_tls() -> None:
+    tls = {"cert": "/etc/tls/tls.crt", "key": "/etc/tls/tls.key"}
+    found = rendered({"config": {"ops": {"tls": tls}}, "serviceMonitor": {"enabled": True}})
+    (pod,) = manifests.pods(found)
+    container = manifests.gateway(pod)
+    assert {container[name]["httpGet"]["scheme"] for name in container if name.endswith("Probe")} == {"HTTPS"}
+    (endpoint,) = one(found, "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["scheme"] == "https"
+
+
 def test_changed_settings_roll_the_pods() -> None:
     def checksum(values: Mapping[str, Any]) -> str:
         template = one(rendered(values), "Deployment")["spec"]["template"]

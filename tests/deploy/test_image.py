@@ -1,6 +1,6 @@
 """The image itself: built, and run as a cluster would run it, with a spoken sentence sent through.
 
-It takes a minute and a half, most of it for a base that ``debootstrap`` makes, and root: asked for by ``TEST_IMAGE=1``.
+It takes two minutes, most of them for a base that ``debootstrap`` makes, and root: asked for by ``TEST_IMAGE=1``.
 ``TEST_IMAGE=FOLDER`` takes a root file system with Python that is already there.
 """
 
@@ -37,7 +37,7 @@ PYTHON: Final = "python3,python3-venv,python3-pip,ca-certificates"
 MOST: Final = 100  # MB that the image adds to its base
 
 pytestmark = [
-    pytest.mark.skipif(not ASKED, reason="builds an image for a minute and a half: TEST_IMAGE=1 asks for it"),
+    pytest.mark.skipif(not ASKED, reason="builds an image for two minutes: TEST_IMAGE=1 asks for it"),
     pytest.mark.skipif(bool(MISSING) or os.geteuid() != 0, reason=f"needs root, and these are missing: {MISSING}"),
     pytest.mark.xdist_group("image"),
 ]

@@ -14,6 +14,7 @@ import yaml
 from proxy.records.catalogue import CATALOGUE
 from tests.deploy import manifests
 from tests.deploy.manifests import KUBERNETES, Document, documents, one, read
+from tests.rules.pages import blocks, page
 from tests.rules.sources import ROOT
 
 if TYPE_CHECKING:
@@ -213,6 +214,15 @@ def test_the_edge_with_every_component_is_valid_too(tmp_path: Path) -> None:
     assert str(settings.records.store).startswith("postgresql://")
     manifests.check_gateway(pod, settings)
     manifests.check_restricted(pod)
+
+
+@kustomize
+def test_the_kustomization_on_the_page_renders_with_the_image_that_it_names(tmp_path: Path) -> None:
+    (block,) = [text for text in blocks(page("docs/deployment.md"), "yaml") if "kind: Kustomization" in text]
+    beside = os.path.relpath(ROOT.resolve(), tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(block.replace("deploy/kubernetes/", f"{beside}/deploy/kubernetes/"))
+    (pod,) = manifests.pods(built(tmp_path))
+    assert manifests.gateway(pod)["image"] == "registry.example.com/audiogate:0.1.0"
 
 
 @kustomize

@@ -71,7 +71,8 @@ audiogate/sidecar: {{ .Release.Name | quote }}
 {{- define "audiogate.container" -}}
 {{- $settings := include "audiogate.settings" . | fromYaml }}
 {{- $edge := eq .Values.mode "edge" }}
-{{- $ops := ternary "ops" "audiogate-ops" $edge -}}
+{{- $ops := ternary "ops" "audiogate-ops" $edge }}
+{{- $scheme := ternary "HTTPS" "HTTP" (not (empty (dig "tls" "" $settings.ops))) -}}
 name: {{ ternary "gateway" "audiogate" $edge }}
 image: {{ include "audiogate.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -105,17 +106,17 @@ envFrom:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 startupProbe:
-  httpGet: {path: /readyz, port: {{ $ops }}}
+  httpGet: {path: /readyz, port: {{ $ops }}, scheme: {{ $scheme }}}
   periodSeconds: 1
   failureThreshold: 30
 {{- if $edge }}
 readinessProbe:
-  httpGet: {path: /readyz, port: {{ $ops }}}
+  httpGet: {path: /readyz, port: {{ $ops }}, scheme: {{ $scheme }}}
   periodSeconds: 5
   failureThreshold: 1
 {{- end }}
 livenessProbe:
-  httpGet: {path: /livez, port: {{ $ops }}}
+  httpGet: {path: /livez, port: {{ $ops }}, scheme: {{ $scheme }}}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
