@@ -25,7 +25,7 @@ NONROOT = 65532
 IDLE = 80 * MIB  # the budget of an idle process
 UPLOAD = 1.25 * MIB  # one in flight: what the benchmarks see at most, and replay.memory
 SPARE = 256 * MIB  # of files that wait for the next upload
-CLOSING = 10  # seconds: requests that were cut write their last line (5), the store takes the last records
+CLOSING = 20  # seconds: for requests that are cut (5), clients that do not hang up (8), the last records (5)
 
 _UNITS = {"": 1, "m": 0.001, "Ki": 1024, "Mi": MIB, "Gi": 1024**3}
 _RESTRICTED_VOLUMES = {"configMap", "emptyDir", "secret", "projected", "persistentVolumeClaim", "downwardAPI", "csi"}

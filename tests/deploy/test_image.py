@@ -90,8 +90,8 @@ class Builder:
 
 
 @pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
-    """A builder that has made a base, and on it the gateway's image."""
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    """A builder that has made a base, and on it the gateway's image; both go with it."""
     folder = tmp_path_factory.mktemp("image")
     root = Path(ASKED)
     if not root.is_dir():
@@ -106,7 +106,8 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     made("add", "--quiet", container, str(root), "/")
     made("commit", "--quiet", "--rm", container, BASE)
     made.build("gateway", IMAGE)
-    return made
+    yield made
+    shutil.rmtree(folder)
 
 
 @contextmanager

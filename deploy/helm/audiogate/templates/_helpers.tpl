@@ -51,12 +51,12 @@ audiogate/sidecar: {{ .Release.Name | quote }}
 {{- regexFind "[0-9]+$" . }}
 {{- end }}
 
-{{/* Seconds from the order to stop to the last record: a margin of 10 for requests that are cut and for the store. */}}
+{{/* Seconds from the order to stop to the last record: a margin of 20 for requests that are cut and for the store. */}}
 {{- define "audiogate.grace" -}}
 {{- $drain := (include "audiogate.settings" . | fromYaml).drain }}
 {{- $edge := eq .Values.mode "edge" }}
 {{- $before := ternary .Values.preStopSeconds .Values.sidecar.appSeconds $edge }}
-{{- add $before (ceil $drain.delay) (ceil $drain.timeout) 10 }}
+{{- add $before (ceil $drain.delay) (ceil $drain.timeout) 20 }}
 {{- end }}
 
 {{- define "audiogate.image" -}}
