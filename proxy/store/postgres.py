@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 
-from proxy.store.postgres_connection import CONNECTING, failures, place_of
-from proxy.store.postgres_forms import fact, kept_of, number_of, number_of_latencies
+from proxy.store.postgres_connection import CONNECTING, LOST, failures, place_of
+from proxy.store.postgres_forms import kept_of, number_of, number_of_latencies, stored
 from proxy.store.postgres_reader import PostgresReader
 from proxy.store.postgres_schema import (
     PRUNING,
@@ -89,9 +89,10 @@ class PostgresWriter:
     Its event loop runs only within its methods, in the thread that calls them.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
         self._url = url
         self._place = place_of(url)
+        self._patience = patience
         self._runner: asyncio.Runner | None = None
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._days: set[int] = set()
@@ -109,8 +110,9 @@ class PostgresWriter:
         given: dict[tuple[int, Any], tuple[Kept, Series, Mapping[str, Any]]] = {}
         for record in records:
             row = row_of(record)
-            kept = kept_of(row)
-            given[kept.key, kept.id] = (kept, row.series, record)
+            series = stored(row.series)
+            kept = kept_of(row, series)
+            given[kept.key, kept.id] = (kept, series, record)
         if given:
             self._run(self._write(given))
 
@@ -124,30 +126,37 @@ class PostgresWriter:
     def close(self) -> None:
         """Close the connection."""
         if self._runner is not None:
-            self._run(self._close())
-            self._runner.close()
-            self._runner = None
+            try:
+                self._run(self._close())
+            finally:
+                self._runner.close()
+                self._runner = None
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run ``work`` to its end, within its time; after a failure the connection is not used again."""
         if self._runner is None:
             self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # not the loop of this thread
-
-        async def bounded() -> _T:
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    return await work
-            except BaseException:
-                self._drop_connection()
-                raise
-
         with failures(self._place):
-            return self._runner.run(bounded())
+            return self._runner.run(self._bounded(work))
+
+    async def _bounded(self, work: Coroutine[Any, Any, _T]) -> _T:
+        end = time.monotonic() + self._patience
+        # Cancelled, work would first try to roll back, and wait for the same server once more.
+        timer = asyncio.get_running_loop().call_later(self._patience, self._drop_connection)
+        try:
+            return await work
+        except BaseException as error:
+            self._drop_connection()
+            if time.monotonic() >= end:
+                raise TimeoutError from error
+            raise
+        finally:
+            timer.cancel()
 
     async def _open(self) -> None:
-        await self._close()
+        self._drop_connection()
         connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            self._url, timeout=CONNECTING, command_timeout=_PATIENCE, server_settings=_SESSION
+            self._url, timeout=min(CONNECTING, self._patience), server_settings=_SESSION
         )
         self._connection = connection
         await migrate(connection, self._place)
@@ -155,7 +164,16 @@ class PostgresWriter:
         self._days = await days_there(connection)
 
     async def _write(self, given: Given) -> None:
-        connection = self._opened()
+        try:
+            await self._try_to_write(self._opened(), given)
+        except LOST:
+            if self._connection is None:  # no time is left
+                raise
+            # Cut while it was idle, mostly. If it was cut in a commit, what was committed is not written twice.
+            await self._open()
+            await self._try_to_write(self._opened(), given)
+
+    async def _try_to_write(self, connection: asyncpg.Connection[asyncpg.Record], given: Given) -> None:
         for tries_left in reversed(range(_TRIES)):
             await self._make_days(connection, {day_of(key) for key, _ in given})
             try:
@@ -256,8 +274,7 @@ async def _delete_rollups(connection: asyncpg.Connection[asyncpg.Record], now: f
 
 
 def _series(series: Series, seen: int) -> tuple[int | str, ...]:
-    facts = (fact(value) if isinstance(value, str) else value for value in series)
-    return (number_of(series), *facts, seen)
+    return (number_of(series), *series, seen)
 
 
 def _rollup(part: Slice, sums: Measures) -> tuple[int | str, ...]:
