@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from proxy.store.row import Row
 
 _DIGITS: Final = 12  # of a slot: a thousand thousand millions of requests
-_FACT: Final = 200  # characters of a provider, model or key: those that mean something have a third of that
 _LEXEME: Final = 255  # characters of a word, each of up to 4 bytes: PostgreSQL takes 2046 bytes
 _SEARCHED: Final = 900_000  # bytes of words of one record: PostgreSQL takes a megabyte, an hour of speech has 60 kB
 _CURSOR: Final = re.compile(r"([0-9a-f]{1,15})\.([0-9a-f]{32})", re.ASCII)  # a key of less than 2**63, and an id
@@ -50,19 +49,15 @@ def kept_of(row: Row, series: Series) -> Kept:
 
 
 def plain(text: str) -> str:
-    """Return ``text`` without what PostgreSQL cannot hold: the character NUL (a space stands for it), half characters."""
+    """Return ``text`` without what PostgreSQL cannot hold: half characters, and NUL, for which a space stands."""
     return clean(text.replace("\0", " "))
-
-
-def fact(text: str) -> str:
-    """Return a fact of a series as it is stored and asked for: no longer than an index can hold."""
-    return plain(text)[:_FACT]
 
 
 @lru_cache(maxsize=1000)  # series: what one gateway sees within an hour
 def stored(series: Series) -> Series:
     """Return a series as it is stored."""
-    return Series(*(fact(value) if isinstance(value, str) else value for value in series))
+    route, provider, model, key, status, outcome = series
+    return Series(plain(route), plain(provider), plain(model), plain(key), status, plain(outcome))
 
 
 @lru_cache(maxsize=1000)  # series, as before

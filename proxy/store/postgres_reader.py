@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from proxy.store.postgres_connection import CONNECTING, LOST, failures, place_of
-from proxy.store.postgres_forms import cursor_of, fact, latencies_of, place_at, plain, query_of
+from proxy.store.postgres_forms import cursor_of, latencies_of, place_at, plain, query_of
 from proxy.store.postgres_schema import MIGRATIONS, form_of
 from proxy.store.rollup import Measures, Stats
 from proxy.store.row import document_of, first_key
@@ -223,7 +223,7 @@ class _Values:
         for column in ("outcome", "provider", "model", "key", "route"):
             allowed: tuple[str, ...] = getattr(filters, f"{column}s")
             if allowed:
-                conditions.append(f"series.{column} = ANY ({self.add([fact(word) for word in allowed])}::text[])")
+                conditions.append(f"series.{column} = ANY ({self.add([plain(word) for word in allowed])}::text[])")
         return "".join(f" AND {condition}" for condition in conditions)
 
 
