@@ -126,18 +126,24 @@ class PostgresWriter:
     def close(self) -> None:
         """Close the connection."""
         if self._runner is not None:
-            try:
-                self._run(self._close())
-            finally:
-                self._runner.close()
-                self._runner = None
+            self._run(self._close())
+            self._end_loop()
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run ``work`` to its end, within its time; after a failure the connection is not used again."""
+        """Run ``work`` to its end, within its time; after a failure neither connection nor loop are used again."""
         if self._runner is None:
             self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # not the loop of this thread
         with failures(self._place):
-            return self._runner.run(self._bounded(work))
+            try:
+                return self._runner.run(self._bounded(work))
+            except BaseException:
+                self._end_loop()
+                raise
+
+    def _end_loop(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
 
     async def _bounded(self, work: Coroutine[Any, Any, _T]) -> _T:
         end = time.monotonic() + self._patience
@@ -221,8 +227,7 @@ class PostgresWriter:
         self._days = await days_there(connection)
         deleted = await drop_partitions(connection, {day for day in self._days if day <= last})
         async with connection.transaction():
-            if not await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({PRUNING})"):
-                return deleted  # another replica is at it
+            await connection.execute(f"SELECT pg_advisory_xact_lock({PRUNING})")  # two would wait for each other's rows
             if deleted < limit:
                 deleted += await _delete(connection, first_key(before), limit - deleted)
             if deleted < limit:
