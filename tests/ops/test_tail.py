@@ -51,7 +51,7 @@ class Listening:
 
     async def names(self, count: int) -> list[str]:
         """Wait for so many records; return their traces."""
-        found = []
+        found: list[str] = []
         while len(found) < count:
             got = (await self.event()).record
             if got is not None:
