@@ -45,7 +45,9 @@ __all__ = ["PostgresReader", "PostgresWriter"]
 _T = TypeVar("_T")
 
 _PATIENCE: Final = 15.0  # seconds for a batch: others may be writing, and a thread must not hang for ever
-_ARRIVALS: Final = 10_000  # kept for those who follow: minutes of a busy gateway
+_ARRIVALS: Final = (
+    10_000  # left for those who follow, each time that old records are looked for: minutes of a busy gateway
+)
 _TRIES: Final = (
     3  # of one batch: a deadlock's victim, or one whose partition was dropped, is not the fault of the store
 )
@@ -217,9 +219,6 @@ class PostgresWriter:
         await connection.execute(_SERIES, *_columns([_series(series, start) for series, start in seen.items()]))
         await connection.execute(_ROLLUPS, *_columns([_rollup(part, sums[part]) for part in sums]))
         await connection.execute(_ARRIVE, *_columns([place for place, _ in fresh]))
-        await connection.execute(
-            f"DELETE FROM audiogate.arrivals WHERE seq <= (SELECT max(seq) FROM audiogate.arrivals) - {_ARRIVALS}"
-        )
 
     async def _prune(self, before: float, limit: int) -> int:
         connection = self._opened()
@@ -232,6 +231,9 @@ class PostgresWriter:
                 deleted += await _delete(connection, first_key(before), limit - deleted)
             if deleted < limit:
                 await _delete_rollups(connection, time.time(), limit)
+            await connection.execute(
+                f"DELETE FROM audiogate.arrivals WHERE seq <= (SELECT max(seq) FROM audiogate.arrivals) - {_ARRIVALS}"
+            )
         return deleted
 
     async def _close(self) -> None:

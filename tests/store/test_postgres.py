@@ -202,6 +202,18 @@ def test_a_day_that_another_replica_dropped_is_made_again_for_a_late_record(url:
     assert ids(url) == [id_at(NOON, 2)]
 
 
+def test_of_what_came_in_only_the_last_is_remembered(
+    database: tuple[Server, str], url: str, writer: PostgresWriter
+) -> None:
+    made_server, name = database
+    writer.write([made(1)])
+    one_more = "INSERT INTO audiogate.arrivals (key, id) SELECT key, id FROM audiogate.requests, generate_series(1, {})"
+    made_server.ask(name, one_more.format(10_050))
+    writer.prune(0, 1)
+    assert made_server.ask(name, "SELECT count(*), max(seq) FROM audiogate.arrivals") == [(10_000, 10_051)]
+    assert answered(url, lambda reader: reader.arrivals(None, limit=1)).last == 10_051
+
+
 # forms and roles
 
 
