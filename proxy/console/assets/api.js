@@ -20,16 +20,27 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
   /** @type {Response} */
   let reply;
   try {
-    const headers = { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
+    const headers = {
+      Accept: "application/json",
+      ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+    };
     const data = body === undefined ? undefined : JSON.stringify(body);
     reply = await fetch(path, { method, headers, body: data, signal, cache: "no-store" });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, "unreachable", "The gateway does not answer. It may be starting again, or have been stopped.");
+    throw new ApiError(
+      0,
+      "unreachable",
+      "The gateway does not answer. It may be starting again, or have been stopped.",
+    );
   }
   const document_ = reply.status === 204 ? null : await read(reply);
   if (reply.ok) return document_;
-  const error = new ApiError(reply.status, document_?.error?.code ?? "", document_?.message ?? `Status ${reply.status}`);
+  const error = new ApiError(
+    reply.status,
+    document_?.error?.code ?? "",
+    document_?.message ?? `Status ${reply.status}`,
+  );
   if (reply.status === 401 && !path.startsWith("/api/session")) {
     document.dispatchEvent(new Event("audiogate:logged-out"));
   }
@@ -42,7 +53,11 @@ async function read(reply) {
     return await reply.json();
   } catch {
     if (!reply.ok) return null;
-    throw new ApiError(reply.status, "not_json", "The answer is not JSON. Does something stand between you and the gateway?");
+    throw new ApiError(
+      reply.status,
+      "not_json",
+      "The answer is not JSON. Does something stand between you and the gateway?",
+    );
   }
 }
 

@@ -89,6 +89,7 @@ function drawBar(name) {
     h("a", { href: one.path, "aria-current": one.name === here ? "page" : null }, one.label),
   );
   fill(nav, inside ? links : []);
+  nav.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   const leave =
     inside &&
     session?.token_needed &&

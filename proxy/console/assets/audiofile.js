@@ -34,12 +34,18 @@ export function audioField(chosen) {
     fill(
       zone,
       icon("file"),
-      file ? [h("strong", {}, file.name), h("span", { class: "muted" }, `${bytes(file.size)} · choose another`)] : [h("strong", {}, "Drop a recording here"), h("span", { class: "muted" }, "or click to choose a file")],
+      file
+        ? [h("strong", {}, file.name), h("span", { class: "muted" }, `${bytes(file.size)} · choose another`)]
+        : [h("strong", {}, "Drop a recording here"), h("span", { class: "muted" }, "or click to choose a file")],
     );
   };
   const drawMic = () => {
     mic.classList.toggle("recording", running !== null);
-    fill(mic, icon(running ? "stop" : "mic"), running ? `Stop, ${position((performance.now() - began) / 1000)}` : "Record");
+    fill(
+      mic,
+      icon(running ? "stop" : "mic"),
+      running ? `Stop, ${position((performance.now() - began) / 1000)}` : "Record",
+    );
   };
   const stop = async () => {
     const recorder = running;
@@ -79,7 +85,13 @@ export function audioField(chosen) {
   draw(null);
   drawMic();
   return {
-    element: h("div", { class: "audio-field" }, h("div", { class: "drop-slot" }, input, zone), h("div", { class: "row" }, mic, player), said),
+    element: h(
+      "div",
+      { class: "audio-field" },
+      h("div", { class: "drop-slot" }, input, zone),
+      h("div", { class: "row" }, mic, player),
+      said,
+    ),
     close() {
       clearInterval(ticking);
       running?.cancel();

@@ -1,4 +1,4 @@
-/** Charts over time, drawn by uPlot: each with a title, a unit, a legend that reads along, and its numbers as a table. */
+/** Charts over time, drawn by uPlot: each with its title, unit, legend, and its numbers as a table. */
 
 import { fill, h } from "./dom.js";
 import { bucketStart } from "./format.js";
@@ -38,7 +38,15 @@ export function chartCard() {
   const legend = h("ul", { class: "legend values" });
   const frame = h("div", { class: "chart" });
   const table = h("details", { class: "chart-table" });
-  const element = h("figure", { class: "card chart-card" }, h("figcaption", { class: "card-head" }, title, unit, legend), frame, table);
+  const total = h("strong", { class: "end" });
+  const element = h(
+    "figure",
+    { class: "card chart-card" },
+    h("figcaption", { class: "card-head" }, title, unit, total),
+    legend,
+    frame,
+    table,
+  );
   /** @type {any} */
   let plot = null;
   /** @type {Chart | null} */
@@ -54,13 +62,17 @@ export function chartCard() {
     picture.setAttribute("role", "img");
     picture.setAttribute("aria-label", inWords(chart));
   };
-  /** @param {number | null} at */
-  const follow = (at) => {
-    if (chart) drawLegend(legend, chart, at);
+  /** @param {number | null | undefined} given */
+  const follow = (given) => {
+    const at = given ?? null;
+    if (!chart) return;
+    drawLegend(legend, chart, at);
+    fill(total, chart.total?.(at));
   };
   const resized = new ResizeObserver(() => {
     if (!plot) draw();
-    else if (frame.clientWidth && plot.width !== frame.clientWidth) plot.setSize({ width: frame.clientWidth, height: HEIGHT });
+    else if (frame.clientWidth && plot.width !== frame.clientWidth)
+      plot.setSize({ width: frame.clientWidth, height: HEIGHT });
   });
   resized.observe(frame);
   const unsubscribe = onThemeChange(draw);
@@ -69,7 +81,13 @@ export function chartCard() {
     element,
     /** @param {Chart} given */
     set(given) {
-      const same = chart && plot && chart.lines.length === given.lines.length && chart.bucket === given.bucket && chart.unit === given.unit && given.lines.every((line, at) => line.name === chart?.lines[at].name);
+      const same =
+        chart &&
+        plot &&
+        chart.lines.length === given.lines.length &&
+        chart.bucket === given.bucket &&
+        chart.unit === given.unit &&
+        given.lines.every((line, at) => line.name === chart?.lines[at].name);
       chart = given;
       fill(title, given.title);
       fill(unit, given.unit);
@@ -92,7 +110,10 @@ export function chartCard() {
   };
 }
 
-/** What uPlot draws: stacked bars as sums, the highest first, so that each covers the lower part of the one behind. @param {Chart} chart */
+/**
+ * What uPlot draws: stacked bars as sums, the highest first, so that each covers the lower part of the one behind.
+ * @param {Chart} chart
+ */
 function data(chart) {
   if (chart.kind === "lines") return [chart.times, ...chart.lines.map((line) => line.values)];
   /** @type {number[]} */
@@ -115,14 +136,40 @@ function options(chart, uPlot, width, follow) {
     padding: [8, 8, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "audiogate" }, y: false, drag: { x: false, y: false }, points: { show: !bars } },
-    hooks: { setCursor: [(/** @type {any} */ plot) => follow(plot.cursor.idx)], ready: [(/** @type {any} */ plot) => clickable(plot, () => chart)] },
+    hooks: {
+      setCursor: [(/** @type {any} */ plot) => follow(plot.cursor.idx)],
+      ready: [(/** @type {any} */ plot) => clickable(plot, () => chart)],
+    },
     scales: {
-      x: { time: true, range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => (bars ? [low - half, high + half] : [low, high]) },
-      y: { range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ high) => [0, high > 0 ? high * 1.08 : 1] },
+      x: {
+        time: true,
+        range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) =>
+          bars ? [low - half, high + half] : [low, high],
+      },
+      y: {
+        range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ high) => [
+          0,
+          high > 0 ? high * 1.08 : 1,
+        ],
+      },
     },
     axes: [
-      { ...axis, grid: { show: false }, space: 64, values: [[86_400, "{D} {MMM}", null, null, null, null, null, null, 1], [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] },
-      { ...axis, size: 64, space: 36, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => chart.show(tick)) },
+      {
+        ...axis,
+        grid: { show: false },
+        space: 64,
+        values: [
+          [86_400, "{D} {MMM}", null, null, null, null, null, null, 1],
+          [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
+          [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1],
+        ],
+      },
+      {
+        ...axis,
+        size: 64,
+        space: 36,
+        values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => chart.show(tick)),
+      },
     ],
     series: [
       {},
@@ -133,11 +180,22 @@ function options(chart, uPlot, width, follow) {
         dash: one.dash,
         fill: bars ? colour(one.colour) : undefined,
         paths: bars ? uPlot.paths.bars({ size: [0.72, 40], radius: 0.12 }) : undefined,
-        points: { show: bars ? false : chart.times.length < 40, size: 5, fill: colour(one.colour) },
+        points: {
+          show: !bars,
+          size: 5,
+          fill: colour(one.colour),
+          filter: (/** @type {any} */ _, /** @type {number} */ at) => alone(chart.lines[at - 1].values),
+        },
         spanGaps: false,
       })),
     ],
   };
+}
+
+/** The points that no line leads to or from: nothing else would show them. @param {(number | null)[]} values */
+function alone(values) {
+  const empty = (/** @type {number} */ at) => (values[at] ?? null) === null;
+  return values.map((_, at) => at).filter((at) => !empty(at) && empty(at - 1) && empty(at + 1));
 }
 
 /** Let a click on a bucket lead to its requests. @param {any} plot @param {() => Chart} chart */
@@ -149,29 +207,50 @@ function clickable(plot, chart) {
   });
 }
 
-/** The series' names with what they are under the pointer; without one, in all. @param {Element} legend @param {Chart} chart @param {number | null | undefined} at */
-function drawLegend(legend, chart, at) {
-  const here = at === null || at === undefined ? null : at;
+/**
+ * The series' names, and what they are under the pointer.
+ * @param {Element} legend @param {Chart} chart @param {number | null} here
+ */
+function drawLegend(legend, chart, here) {
   const when = here === null ? null : h("li", { class: "when" }, bucketStart(chart.times[here], chart.bucket));
   const lines = chart.lines.map((line) => {
     const swatch = h("span", { class: "swatch" });
     swatch.style.background = `var(${line.colour})`;
     return h("li", {}, swatch, line.name, here !== null && h("strong", {}, chart.show(line.values[here] ?? null)));
   });
-  const total = chart.total && h("li", { class: "total" }, h("strong", {}, chart.total(here)));
-  fill(legend, when, lines, total);
+  fill(legend, lines, when);
 }
 
 /** @param {Element} place @param {Chart} chart */
 function drawTable(place, chart) {
   const open = /** @type {HTMLDetailsElement} */ (place).open;
-  const head = h("tr", {}, h("th", { scope: "col" }, "From"), chart.lines.map((line) => h("th", { scope: "col", class: "number" }, line.name)));
+  const head = h(
+    "tr",
+    {},
+    h("th", { scope: "col" }, "From"),
+    chart.lines.map((line) => h("th", { scope: "col", class: "number" }, line.name)),
+  );
   const used = chart.times.map((_, at) => at).filter((at) => chart.lines.some((line) => line.values[at]));
   const rows = used.map((at) =>
-    h("tr", {}, h("th", { scope: "row" }, bucketStart(chart.times[at], chart.bucket)), chart.lines.map((line) => h("td", { class: "number" }, chart.show(line.values[at] ?? null)))),
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, bucketStart(chart.times[at], chart.bucket)),
+      chart.lines.map((line) => h("td", { class: "number" }, chart.show(line.values[at] ?? null))),
+    ),
   );
-  const table = h("table", { class: "plain" }, h("caption", { class: "sr-only" }, `${chart.title}, ${chart.unit}`), h("thead", {}, head), h("tbody", {}, rows));
-  fill(place, h("summary", {}, h("span", {}, "As a table"), h("span", { class: "sr-only" }, `: ${chart.title}`)), h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": chart.title }, table));
+  const table = h(
+    "table",
+    { class: "plain" },
+    h("caption", { class: "sr-only" }, `${chart.title}, ${chart.unit}`),
+    h("thead", {}, head),
+    h("tbody", {}, rows),
+  );
+  fill(
+    place,
+    h("summary", {}, h("span", {}, "As a table"), h("span", { class: "sr-only" }, `: ${chart.title}`)),
+    h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": chart.title }, table),
+  );
   /** @type {HTMLDetailsElement} */ (place).open = open;
 }
 
@@ -179,7 +258,9 @@ function drawTable(place, chart) {
 function inWords(chart) {
   const parts = chart.lines.map((line) => {
     const known = line.values.filter((value) => value !== null);
-    return known.length ? `${line.name}: at most ${chart.show(Math.max(.../** @type {number[]} */ (known)))}` : `${line.name}: nothing`;
+    return known.length
+      ? `${line.name}: at most ${chart.show(Math.max(.../** @type {number[]} */ (known)))}`
+      : `${line.name}: nothing`;
   });
   return `${chart.title}, ${chart.unit}. ${parts.join("; ")}. The numbers are in the table below.`;
 }

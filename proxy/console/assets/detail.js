@@ -10,7 +10,7 @@ import { callOf, curl } from "./snippets.js";
 import { failed, loading } from "./states.js";
 import { transcriptCard } from "./transcript.js";
 import { waterfallCard } from "./waterfall.js";
-import { BASIS, REPLAY, SOURCES, attemptTone, ending, model, outcome, route } from "./words.js";
+import { BASIS, REPLAY, SOURCES, USAGE, attemptTone, ending, model, outcome, route } from "./words.js";
 
 /** @typedef {import("./types.js").RequestRecord} RequestRecord @typedef {import("./types.js").Page} Page */
 /** @typedef {import("./api.js").Session} Session */
@@ -68,7 +68,16 @@ function top(id) {
   /** @param {string | null} other @param {string} text @param {string} key */
   const side = (other, text, key) => {
     if (!other) return null;
-    const link = h("a", { class: "button quiet", href: `/requests/${other}`, title: `${text} request (${key})`, "aria-keyshortcuts": key }, text);
+    const link = h(
+      "a",
+      {
+        class: "button quiet",
+        href: `/requests/${other}`,
+        title: `${text} request (${key})`,
+        "aria-keyshortcuts": key,
+      },
+      text,
+    );
     link.addEventListener("click", (/** @type {MouseEvent} */ event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
@@ -76,27 +85,64 @@ function top(id) {
     });
     return link;
   };
-  return h("div", { class: "crumbs" }, home, h("div", { class: "end" }, side(newer, "Newer", "k"), side(older, "Older", "j")));
+  return h(
+    "div",
+    { class: "crumbs" },
+    home,
+    h("div", { class: "end" }, side(newer, "Newer", "k"), side(older, "Older", "j")),
+  );
 }
 
 /** @param {RequestRecord} record @param {Session} session */
 function parts(record, session) {
-  const main = h("div", { class: "column" }, transcriptCard(record, session.transcripts), waterfallCard(record), attemptsCard(record), rawCard(record));
-  const side = h("div", { class: "column" }, costCard(record), audioCard(record), requestCard(record), metadataCard(record));
+  const main = h(
+    "div",
+    { class: "column" },
+    transcriptCard(record, session.transcripts),
+    waterfallCard(record),
+    attemptsCard(record),
+    rawCard(record),
+  );
+  const side = h(
+    "div",
+    { class: "column" },
+    costCard(record),
+    audioCard(record),
+    requestCard(record),
+    metadataCard(record),
+  );
   return [heading(record, session), figures(record), h("div", { class: "split" }, main, side)];
 }
 
 /** @param {RequestRecord} record @param {Session} session */
 function heading(record, session) {
   const { name, tone } = outcome(record.outcome);
-  const badge = h("span", { class: `badge large ${tone}` }, record.status === null ? "" : `${record.status} `, h("span", { class: "badge-word" }, record.error_code ?? name));
+  const badge = h(
+    "span",
+    { class: `badge large ${tone}` },
+    record.status === null ? "" : `${record.status} `,
+    h("span", { class: "badge-word" }, record.error_code ?? name),
+  );
   const title = [route(record.route), record.audio.filename].filter(Boolean).join(" · ");
-  const copyCurl = AUDIO_ROUTES.has(record.route) && copyButton("Copy as curl", () => curl(callOf(record, session.gateway)));
+  const copyCurl =
+    AUDIO_ROUTES.has(record.route) && copyButton("Copy as curl", () => curl(callOf(record, session.gateway)));
   const copyId = copyButton("Copy the id", () => record.id, { iconOnly: true });
   return h(
     "header",
     { class: "page-head detail-head" },
-    h("div", { class: "titles" }, h("h1", {}, title), h("p", { class: "muted small" }, h("time", { datetime: record.time }, wholeMoment(record.time)), " · ", h("span", { class: "mono id" }, record.id), copyId)),
+    h(
+      "div",
+      { class: "titles" },
+      h("h1", {}, title),
+      h(
+        "p",
+        { class: "muted small" },
+        h("time", { datetime: record.time }, wholeMoment(record.time)),
+        " · ",
+        h("span", { class: "mono id" }, record.id),
+        copyId,
+      ),
+    ),
     badge,
     h("div", { class: "end" }, copyCurl),
   );
@@ -105,21 +151,38 @@ function heading(record, session) {
 /** @param {RequestRecord} record */
 function figures(record) {
   const { timing_ms: timing, audio } = record;
-  const factor = audio.seconds && timing.total ? `${(audio.seconds / (timing.total / 1000)).toFixed(1)} × real time` : null;
+  const factor =
+    audio.seconds && timing.total ? `${factorOf(audio.seconds / (timing.total / 1000))} × real time` : null;
   return h(
     "dl",
     { class: "figures" },
-    figure("Latency", milliseconds(timing.total), timing.overhead === null ? null : `gateway ${milliseconds(timing.overhead)}`),
+    figure(
+      "Latency",
+      milliseconds(timing.total),
+      timing.overhead === null ? null : `gateway ${milliseconds(timing.overhead)}`,
+    ),
     figure("Audio", seconds(audio.seconds), factor),
     figure("Cost", money(record.cost_usd), record.cost_usd === null ? "not known" : perHour(record)),
     figure("First byte", milliseconds(timing.ttfb_upstream), "from the upstream"),
-    figure("Overlap saved", milliseconds(timing.overlap_saved), timing.upload === null ? null : `of ${milliseconds(timing.upload)} upload`),
+    figure(
+      "Overlap saved",
+      milliseconds(timing.overlap_saved),
+      timing.upload === null ? null : `of ${milliseconds(timing.upload)} upload`,
+    ),
   );
 }
 
+/** @param {number} factor */
+const factorOf = (factor) => (factor < 9.95 ? factor.toFixed(1) : count(factor));
+
 /** @param {string} name @param {string} value @param {string | null} note */
 function figure(name, value, note) {
-  return h("div", { class: "figure" }, h("dt", {}, name), h("dd", {}, h("span", { class: "value" }, value), note && h("span", { class: "note" }, note)));
+  return h(
+    "div",
+    { class: "figure" },
+    h("dt", {}, name),
+    h("dd", {}, h("span", { class: "value" }, value), note && h("span", { class: "note" }, note)),
+  );
 }
 
 /** @param {RequestRecord} record */
@@ -131,18 +194,36 @@ function perHour(record) {
 /** @param {RequestRecord} record */
 function attemptsCard(record) {
   if (!record.attempts.length) {
-    return card("Attempts", h("p", { class: "muted" }, "None: the gateway answered by itself, and no upstream was asked."));
+    return card(
+      "Attempts",
+      h("p", { class: "muted" }, "None: the gateway answered by itself, and no upstream was asked."),
+    );
   }
   const names = ["#", "Provider · model", "Ended", "Connect", "Sent", "First byte", "Total", "Bytes"];
   const head = names.map((name, at) => h("th", { scope: "col", class: at > 2 ? "number" : null }, name));
   const lines = record.attempts.map((attempt, at) => {
-    const marks = [attempt.replayed && "replayed", attempt.hedged && "hedged", attempt.possibly_billed && "may be billed"].filter(Boolean);
+    const marks = [
+      attempt.replayed && "replayed",
+      attempt.hedged && "hedged",
+      attempt.possibly_billed && "may be billed",
+    ].filter(Boolean);
     return h(
       "tr",
       {},
       h("td", {}, at + 1),
-      h("td", {}, h("span", { class: "provider" }, attempt.provider), " ", h("span", { class: "muted" }, attempt.model ?? "")),
-      h("td", {}, h("span", { class: `badge ${attemptTone(attempt)}` }, ending(attempt)), marks.map((mark) => h("span", { class: "mark" }, mark))),
+      h(
+        "td",
+        {},
+        h("span", { class: "provider" }, attempt.provider),
+        " ",
+        h("span", { class: "muted" }, attempt.model ?? ""),
+      ),
+      h(
+        "td",
+        {},
+        h("span", { class: `badge ${attemptTone(attempt)}` }, ending(attempt)),
+        marks.map((mark) => h("span", { class: "mark" }, mark)),
+      ),
       [attempt.connect_ms, attempt.upload_ms, attempt.ttfb_ms, attempt.total_ms].map((time, place) =>
         h("td", { class: "number" }, place === 0 && time === null ? "open" : milliseconds(time)),
       ),
@@ -150,7 +231,10 @@ function attemptsCard(record) {
     );
   });
   const table = h("table", { class: "plain" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, lines));
-  return card("Attempts", h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Attempts" }, table));
+  return card(
+    "Attempts",
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Attempts" }, table),
+  );
 }
 
 /** @param {RequestRecord} record */
@@ -160,8 +244,22 @@ function costCard(record) {
     "Cost",
     facts([
       ["Sum", record.cost_usd === null ? UNKNOWN : `$${record.cost_usd}`],
-      ["Basis", h("span", {}, h("span", { class: "badge mute" }, record.cost_basis), h("span", { class: "why" }, BASIS[record.cost_basis] ?? ""))],
-      ...usage.map(([name, value]) => /** @type {[string, any]} */ ([name.replaceAll("_", " "), typeof value === "number" ? exactly(value) : JSON.stringify(value)])),
+      [
+        "Basis",
+        h(
+          "span",
+          {},
+          h("span", { class: "badge mute" }, record.cost_basis),
+          h("span", { class: "why" }, BASIS[record.cost_basis] ?? ""),
+        ),
+      ],
+      ...usage.map(
+        ([name, value]) =>
+          /** @type {[string, any]} */ ([
+            USAGE[name] ?? name,
+            typeof value === "number" ? exactly(value) : JSON.stringify(value),
+          ]),
+      ),
     ]),
   );
 }
@@ -175,7 +273,10 @@ function audioCard({ audio }) {
   return card(
     "Audio",
     facts([
-      ["Length", h("span", {}, length, h("span", { class: "why" }, SOURCES[audio.seconds_source] ?? audio.seconds_source))],
+      [
+        "Length",
+        h("span", {}, length, h("span", { class: "why" }, SOURCES[audio.seconds_source] ?? audio.seconds_source)),
+      ],
       ["Container", audio.container],
       ["File", audio.filename],
       ["Size", audio.bytes === null ? null : bytes(audio.bytes)],
@@ -192,7 +293,12 @@ function requestCard(record) {
       ["Trace", h("span", { class: "mono" }, record.trace_id)],
       ["Route", `${record.method} · ${record.route}`],
       ["Provider", record.provider],
-      ["Model", record.model_used && record.model_used !== record.model_requested ? `${record.model_used}, asked for as ${record.model_requested ?? "none"}` : model(record)],
+      [
+        "Model",
+        record.model_used && record.model_used !== record.model_requested
+          ? `${record.model_used}, asked for as ${record.model_requested ?? "none"}`
+          : model(record),
+      ],
       ["Config", record.config],
       ["Key", record.key_name],
       ["Format", record.response_format],
@@ -211,7 +317,10 @@ function requestCard(record) {
 function metadataCard({ metadata }) {
   const entries = Object.entries(metadata ?? {});
   if (!entries.length) return null;
-  return card("Metadata", facts(entries.map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)])));
+  return card(
+    "Metadata",
+    facts(entries.map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)])),
+  );
 }
 
 /** @param {RequestRecord} record */
@@ -221,14 +330,23 @@ function rawCard(record) {
     "details",
     { class: "card raw" },
     h("summary", {}, h("h2", {}, "Raw record")),
-    h("div", { class: "raw-tools" }, copyButton("Copy JSON", () => text)),
+    h(
+      "div",
+      { class: "raw-tools" },
+      copyButton("Copy JSON", () => text),
+    ),
     h("pre", { tabindex: "0", "aria-label": "The record as JSON" }, h("code", {}, text)),
   );
 }
 
 /** @param {string} title @param {...any} content */
 function card(title, ...content) {
-  return h("section", { class: "card", "aria-label": title }, h("div", { class: "card-head" }, h("h2", {}, title)), content);
+  return h(
+    "section",
+    { class: "card", "aria-label": title },
+    h("div", { class: "card-head" }, h("h2", {}, title)),
+    content,
+  );
 }
 
 /** @param {[string, any][]} pairs those without a value are left out */

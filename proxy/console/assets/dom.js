@@ -2,13 +2,13 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @typedef {Node | string | number | null | undefined | false} Child */
+/** @typedef {Node | string | number | null | undefined | false} Child or lists of them, however deep */
 
 /**
  * Return an element. `on…` props are listeners, `class` and `aria-…` are attributes; null and false leave one out.
  * @param {string} tag
  * @param {Record<string, any>} [props]
- * @param {...(Child | Child[])} children
+ * @param {...any} children
  * @returns {any}
  */
 export function h(tag, props = {}, ...children) {
@@ -19,14 +19,14 @@ export function h(tag, props = {}, ...children) {
  * Return an SVG element.
  * @param {string} tag
  * @param {Record<string, any>} [props]
- * @param {...(Child | Child[])} children
+ * @param {...any} children
  * @returns {any}
  */
 export function svg(tag, props = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), props, children);
 }
 
-/** @param {Element} element @param {Record<string, any>} props @param {(Child | Child[])[]} children */
+/** @param {Element} element @param {Record<string, any>} props @param {any[]} children */
 function filled(element, props, children) {
   for (const [name, value] of Object.entries(props)) {
     if (value === null || value === undefined || value === false) continue;
@@ -37,20 +37,21 @@ function filled(element, props, children) {
   return element;
 }
 
-/** @param {(Child | Child[])[]} children @returns {(Node | string)[]} */
+/** @param {any[]} children @returns {(Node | string)[]} */
 function nodes(children) {
   return children
-    .flat()
+    .flat(Infinity)
     .filter((child) => child !== null && child !== undefined && child !== false)
     .map((child) => (typeof child === "number" ? String(child) : child));
 }
 
-/** Replace what an element holds. @param {Element} element @param {...(Child | Child[])} children */
+/** Replace what an element holds. @param {Element} element @param {...any} children */
 export function fill(element, ...children) {
   element.replaceChildren(...nodes(children));
   return element;
 }
 
+/** Drawn in a square of 16. @type {Record<string, string>} */
 const PATHS = {
   arrow: "M12.5 8h-9M7 4.5 3.5 8 7 11.5",
   check: "M3 8.5 6.5 12 13 4.5",
@@ -68,7 +69,7 @@ const PATHS = {
   play: "M5 3l7.5 5L5 13z",
   search: "M7 2.2a4.8 4.8 0 1 0 0 9.6 4.8 4.8 0 0 0 0-9.6ZM10.5 10.5 14 14",
   stop: "M4 4h8v8H4z",
-  sun: "M8 5.2a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6ZM8 1.2v1.6M8 13.2v1.6M1.2 8h1.6M13.2 8h1.6M3.2 3.2l1.1 1.1M11.7 11.7l1.1 1.1M3.2 12.8l1.1-1.1M11.7 4.3l1.1-1.1",
+  sun: "M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6ZM8 1v2M8 13v2M1 8h2M13 8h2M3 3l1 1M12 12l1 1M3 13l1-1M12 4l1-1",
   up: "M8 13V3M4 7l4-4 4 4",
   warn: "M8 2 14.5 13.5h-13zM8 6.2v3.6M8 11.6v.4",
 };

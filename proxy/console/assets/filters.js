@@ -1,4 +1,4 @@
-/** What the table is narrowed to. It lives in the address, so that it survives reload, back and being sent to others. */
+/** What the table is narrowed to. It lives in the address, and so survives reload, back and being sent to others. */
 
 import { stats } from "./api.js";
 import { fill, h, icon } from "./dom.js";
@@ -9,8 +9,15 @@ import { OUTCOMES, ROUTES } from "./words.js";
 export const NAMES = ["q", "since", "until", "status", "outcome", "route", "provider", "model", "key"];
 
 const TYPING = 250; // milliseconds after the last letter: a search for each would be answered too late to matter
-const SPANS = { "15m": "Last 15 minutes", "1h": "Last hour", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days" };
-const STATUSES = { "2xx": "2xx", "4xx": "4xx", "5xx": "5xx", 401: "401", 408: "408", 413: "413", 429: "429", 499: "499", 502: "502", 503: "503", 504: "504" };
+/** @type {Record<string, string>} */
+const SPANS = {
+  "15m": "Last 15 minutes",
+  "1h": "Last hour",
+  "24h": "Last 24 hours",
+  "7d": "Last 7 days",
+  "30d": "Last 30 days",
+};
+const STATUSES = ["2xx", "4xx", "5xx", "401", "408", "413", "429", "499", "502", "503", "504"];
 
 /** @typedef {Record<string, string>} Filters */
 
@@ -46,17 +53,32 @@ export function filterBar(filters, changed) {
     changed();
   };
   const selects = [
-    choice("Time", "since", SPANS, filters, set),
-    choice("Status", "status", STATUSES, filters, set),
-    choice("Outcome", "outcome", names(OUTCOMES), filters, set),
-    choice("Route", "route", ROUTES, filters, set),
+    choice("Time", "since", Object.entries(SPANS), filters, set),
+    choice(
+      "Status",
+      "status",
+      STATUSES.map((one) => [one, one]),
+      filters,
+      set,
+    ),
+    choice(
+      "Outcome",
+      "outcome",
+      Object.entries(OUTCOMES).map(([key, { name }]) => [key, name]),
+      filters,
+      set,
+    ),
+    choice("Route", "route", Object.entries(ROUTES), filters, set),
   ];
   const texts = [
     word("Provider", "provider", filters, set),
     word("Model", "model", filters, set),
     word("Key", "key", filters, set),
   ];
-  fill(more, [...selects, ...texts].map((one) => one.element));
+  fill(
+    more,
+    [...selects, ...texts].map((one) => one.element),
+  );
 
   let timer = 0;
   search.addEventListener("input", () => {
@@ -79,11 +101,16 @@ export function filterBar(filters, changed) {
     for (const one of [...selects, ...texts]) one.show();
     const given = NAMES.filter((name) => filters[name] && name !== "q");
     const close = (/** @type {string} */ name) =>
-      h("button", { type: "button", onclick: () => set(name, ""), "aria-label": `Remove the filter ${name}` }, icon("close"));
+      h(
+        "button",
+        { type: "button", onclick: () => set(name, ""), "aria-label": `Remove the filter ${name}` },
+        icon("close"),
+      );
     fill(
       chips,
       given.map((name) => h("li", { class: "chip" }, `${name}: ${shown(name, filters[name])}`, close(name))),
-      given.length > 1 && h("li", {}, h("button", { type: "button", class: "button quiet", onclick: clear }, "Clear all")),
+      given.length > 1 &&
+        h("li", {}, h("button", { type: "button", class: "button quiet", onclick: clear }, "Clear all")),
     );
     chips.hidden = given.length === 0;
     fill(toggle, icon("filter"), given.length ? `Filters (${given.length})` : "Filters");
@@ -97,35 +124,36 @@ export function filterBar(filters, changed) {
 
   const label = h("label", { class: "sr-only", for: "q" }, "Search transcripts and file names");
   const box = h("div", { class: "search" }, label, icon("search"), search, h("kbd", { "aria-hidden": "true" }, "/"));
-  const element = h("form", { class: "filters", role: "search" }, h("div", { class: "filters-first" }, box, toggle), more, chips);
+  const element = h(
+    "form",
+    { class: "filters", role: "search" },
+    h("div", { class: "filters-first" }, box, toggle),
+    more,
+    chips,
+  );
   element.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
   return { element, search, clear };
-}
-
-/** @param {Record<string, {name: string}>} words */
-function names(words) {
-  return Object.fromEntries(Object.entries(words).map(([key, { name }]) => [key, name]));
 }
 
 /** @param {string} name @param {string} value */
 function shown(name, value) {
   if (name === "outcome") return OUTCOMES[value]?.name ?? value;
   if (name === "route") return ROUTES[value] ?? value;
-  if (name === "since" && value in SPANS) return SPANS[/** @type {keyof SPANS} */ (value)].toLowerCase();
+  if (name === "since" && value in SPANS) return SPANS[value].toLowerCase();
   if ((name === "since" || name === "until") && !Number.isNaN(Date.parse(value))) return moment(value);
   return value;
 }
 
 /**
- * @param {string} label @param {string} name @param {Record<string, string>} options @param {Filters} filters
+ * @param {string} label @param {string} name @param {string[][]} options @param {Filters} filters
  * @param {(name: string, value: string) => void} set
  */
 function choice(label, name, options, filters, set) {
   const select = h("select", { id: `filter-${name}`, onchange: () => set(name, select.value) });
   const show = () => {
     const value = filters[name] ?? "";
-    const listed = Object.entries(options).map(([key, text]) => h("option", { value: key }, text));
-    const other = value && !(value in options) && h("option", { value }, shown(name, value));
+    const listed = options.map(([key, text]) => h("option", { value: key }, text));
+    const other = value && !options.some(([key]) => key === value) && h("option", { value }, shown(name, value));
     fill(select, h("option", { value: "" }, "Any"), listed, other);
     select.value = value;
   };
@@ -138,7 +166,13 @@ function choice(label, name, options, filters, set) {
  */
 function word(label, name, filters, set) {
   const list = h("datalist", { id: `known-${name}` });
-  const field = h("input", { id: `filter-${name}`, list: list.id, placeholder: "Any", autocomplete: "off", spellcheck: "false" });
+  const field = h("input", {
+    id: `filter-${name}`,
+    list: list.id,
+    placeholder: "Any",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   field.addEventListener("change", () => set(name, field.value.trim()));
   field.addEventListener("focus", () => offer(list, name), { once: true });
   const show = () => {
@@ -152,7 +186,10 @@ async function offer(list, name) {
   try {
     const { groups } = await stats({ since: "30d", bucket: "1d", group_by: name });
     const known = groups.map((/** @type {{group: string}} */ { group }) => group).filter(Boolean);
-    fill(list, known.map((/** @type {string} */ value) => h("option", { value })));
+    fill(
+      list,
+      known.map((/** @type {string} */ value) => h("option", { value })),
+    );
   } catch {
     // One can still type.
   }

@@ -95,7 +95,9 @@ export function many(value, noun) {
 /** When something was, in the reader's own zone; the day is left out when it is today. @param {string} moment */
 export function moment(moment) {
   const when = new Date(moment);
-  return when.toDateString() === new Date().toDateString() ? CLOCK.format(when) : `${DAY.format(when)}, ${CLOCK.format(when)}`;
+  return when.toDateString() === new Date().toDateString()
+    ? CLOCK.format(when)
+    : `${DAY.format(when)}, ${CLOCK.format(when)}`;
 }
 
 /** A moment in full: `21 Nov 2026, 07:58:19.300`. @param {string} moment */

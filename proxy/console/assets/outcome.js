@@ -15,13 +15,23 @@ export function outcomeView() {
   const figures = h("dl", { class: "numbers" });
   const link = h("div", { class: "row" });
   const idle = h("p", { class: "muted" }, "The transcript shows up here, with what it cost and how long it took.");
-  const element = h("section", { class: "card outcome", "aria-label": "Result" }, h("div", { class: "card-head" }, h("h2", {}, "Result"), tools), bar, step, said, figures, link);
+  const element = h(
+    "section",
+    { class: "card outcome", "aria-label": "Result" },
+    h("div", { class: "card-head" }, h("h2", {}, "Result"), tools),
+    bar,
+    step,
+    said,
+    figures,
+    link,
+  );
   bar.hidden = true;
   fill(said, idle);
 
   /** @param {Heard} heard @param {boolean} growing */
   const draw = (heard, growing) => {
-    if (heard.verbatim && /-->/.test(heard.text)) return fill(said, h("pre", { tabindex: "0", "aria-label": "Subtitles" }, heard.text));
+    if (heard.verbatim && /-->/.test(heard.text))
+      return fill(said, h("pre", { tabindex: "0", "aria-label": "Subtitles" }, heard.text));
     if ((heard.segments?.length ?? 0) > 1) return fill(said, segmentList(heard.segments ?? []));
     const text = heard.text || (growing ? "" : "(nothing was heard)");
     return fill(said, h("p", { class: `said${growing ? " growing" : ""}`, dir: "auto" }, text));
@@ -57,24 +67,37 @@ export function outcomeView() {
       bar.hidden = true;
       if (heard) draw(heard, false);
       if (error) {
-        said.append(h("p", { class: "error-text", role: "alert" }, status > 0 && status !== 200 ? `${status}: ${error}` : error));
+        said.append(
+          h("p", { class: "error-text", role: "alert" }, status > 0 && status !== 200 ? `${status}: ${error}` : error),
+        );
         step.textContent = "";
         return;
       }
       step.textContent = `Done in ${took}, as this page saw it.`;
       announce(`Done: ${heard?.text.slice(0, 500) ?? ""}`);
-      if (heard) fill(tools, copyButton("Copy", () => heard.text));
+      if (heard)
+        fill(
+          tools,
+          copyButton("Copy", () => heard.text),
+        );
     },
     /** @param {RequestRecord | null} record */
     recorded(record) {
-      if (!record) return fill(link, h("p", { class: "muted small" }, "There is no record of it: the store keeps none, or is behind."));
+      if (!record)
+        return fill(
+          link,
+          h("p", { class: "muted small" }, "There is no record of it: the store keeps none, or is behind."),
+        );
       const numbers = [
         ["Latency", milliseconds(record.timing_ms.total)],
         ["Audio", seconds(record.audio.seconds)],
         ["Cost", money(record.cost_usd)],
         ["Overlap saved", milliseconds(record.timing_ms.overlap_saved)],
       ];
-      fill(figures, numbers.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+      fill(
+        figures,
+        numbers.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+      );
       return fill(link, h("a", { class: "button", href: `/requests/${record.id}` }, "Open its record"));
     },
   };

@@ -8,7 +8,8 @@ import { refresh } from "./refresh.js";
 import { navigate, rewrite } from "./router.js";
 import { empty, failed, loading, noRequests } from "./states.js";
 
-/** @typedef {import("./types.js").Page} Page @typedef {import("./types.js").Stats} Stats @typedef {import("./types.js").Measures} Measures */
+/** @typedef {import("./types.js").Page} Page @typedef {import("./types.js").Measures} Measures */
+/** @typedef {import("./types.js").Stats} Stats */
 /** @typedef {import("./api.js").Session} Session */
 
 const SPANS = [
@@ -17,6 +18,7 @@ const SPANS = [
   { name: "7d", label: "7 days", words: "the last 7 days", seconds: 7 * 86_400 },
   { name: "30d", label: "30 days", words: "the last 30 days", seconds: 30 * 86_400 },
 ];
+/** @type {Record<string, string>} */
 const GROUPS = { model: "Model", provider: "Provider", key: "Key", route: "Route" };
 const EVERY = 10_000; // milliseconds between two questions: the shortest bucket is a minute
 const SHOWN = 5; // groups with a colour of their own; the rest is one
@@ -28,11 +30,20 @@ export function overviewPage(query, session) {
   let group = (query.get("by") ?? "") in GROUPS ? /** @type {string} */ (query.get("by")) : "model";
   const charts = ["requests", "latency", "cost", "audio"].map(() => chartCard());
   const place = h("div", { class: "page" }, loading(8));
-  const picker = choices("Span", SPANS, () => span.name, (name) => {
-    span = SPANS.find((one) => one.name === name) ?? span;
-    again();
-  });
-  const by = h("select", { id: "by" }, Object.entries(GROUPS).map(([value, label]) => h("option", { value }, label)));
+  const picker = choices(
+    "Span",
+    SPANS,
+    () => span.name,
+    (name) => {
+      span = SPANS.find((one) => one.name === name) ?? span;
+      again();
+    },
+  );
+  const by = h(
+    "select",
+    { id: "by" },
+    Object.entries(GROUPS).map(([value, label]) => h("option", { value }, label)),
+  );
   by.value = group;
   by.addEventListener("change", () => {
     group = by.value;
@@ -40,7 +51,15 @@ export function overviewPage(query, session) {
   });
   const cards = h("dl", { class: "figures" });
   const ranking = h("section", { class: "card", "aria-label": "Shares" });
-  const body = [cards, h("div", { class: "charts" }, charts.map((chart) => chart.element)), ranking];
+  const body = [
+    cards,
+    h(
+      "div",
+      { class: "charts" },
+      charts.map((chart) => chart.element),
+    ),
+    ranking,
+  ];
   const head = h("div", { class: "page-head" }, h("h1", {}, "Overview"), h("div", { class: "end" }, picker.element));
   let showing = false;
 
@@ -63,7 +82,14 @@ export function overviewPage(query, session) {
     } catch (error) {
       if (signal.aborted) return;
       showing = false;
-      fill(place, h("div", { class: "card" }, failed(error, () => loop.now())));
+      fill(
+        place,
+        h(
+          "div",
+          { class: "card" },
+          failed(error, () => loop.now()),
+        ),
+      );
     }
   };
   let loop = { now() {}, close() {} };
@@ -85,11 +111,15 @@ export function overviewPage(query, session) {
   };
 }
 
-/** Say that there is nothing, and whether there ever was. @param {typeof SPANS[0]} span @param {Session} session @param {AbortSignal} signal */
+/**
+ * Say that there is nothing, and whether there ever was.
+ * @param {typeof SPANS[0]} span @param {Session} session @param {AbortSignal} signal
+ */
 async function nothing(span, session, signal) {
   const ever = await stats({ since: "365d", bucket: "1d" }, signal);
   const card = (/** @type {HTMLElement} */ content) => h("div", { class: "card" }, content);
-  if (!ever.total.requests) return card(noRequests(session.gateway, "Figures and charts show up here as soon as the gateway has served one."));
+  if (!ever.total.requests)
+    return card(noRequests(session.gateway, "Figures and charts show up here as soon as the gateway has served one."));
   const text = `${count(ever.total.requests)} came before that. Choose a longer span to see them.`;
   return card(empty(`No requests in ${span.words}`, text));
 }
@@ -105,7 +135,12 @@ function figures(total) {
     ["Unpriced", count(total.unpriced), total.unpriced ? "not in the cost" : "all work has its price"],
   ];
   return cards.map(([name, value, note]) =>
-    h("div", { class: "figure" }, h("dt", {}, name), h("dd", {}, h("span", { class: "value" }, value), note && h("span", { class: "note" }, note))),
+    h(
+      "div",
+      { class: "figure" },
+      h("dt", {}, name),
+      h("dd", {}, h("span", { class: "value" }, value), note && h("span", { class: "note" }, note)),
+    ),
   );
 }
 
@@ -124,7 +159,8 @@ function drawCharts(charts, all, grouped, group) {
     for (const point of all.series) values[at(point.time)] = pick(point);
     return values;
   };
-  const open = (/** @type {number} */ place) => navigate(withQuery("/requests", { since: iso(times[place]), until: iso(times[place] + bucket) }));
+  const open = (/** @type {number} */ place) =>
+    navigate(withQuery("/requests", { since: iso(times[place]), until: iso(times[place] + bucket) }));
   const base = { times, bucket, open };
   const good = line((one) => one.requests - one.errors, 0);
   const bad = line((one) => one.errors, 0);
@@ -139,13 +175,18 @@ function drawCharts(charts, all, grouped, group) {
     ],
     show: (value) => count(value),
   });
-  const percentiles = [["p50", "--series-1", 2, undefined], ["p95", "--series-3", 2, undefined], ["p99", "--series-2", 1.5, [5, 4]]];
+  /** @type {{name: "p50" | "p95" | "p99", colour: string, dash?: number[]}[]} */
+  const percentiles = [
+    { name: "p50", colour: "--series-1" },
+    { name: "p95", colour: "--series-3" },
+    { name: "p99", colour: "--series-2", dash: [5, 4] },
+  ];
   charts[1].set({
     ...base,
     title: "Latency",
     unit: "from first byte to last",
     kind: "lines",
-    lines: percentiles.map(([name, colour, width, dash]) => ({ name, colour, width, dash, values: line((one) => one.latency_ms[name], null) })),
+    lines: percentiles.map((one) => ({ ...one, values: line(({ latency_ms: latency }) => latency[one.name], null) })),
     show: milliseconds,
   });
   charts[2].set({
@@ -170,9 +211,14 @@ function drawCharts(charts, all, grouped, group) {
   });
 }
 
-/** The largest groups' costs, and the rest's. @param {Stats} grouped @param {number[]} times @param {(time: string) => number} at */
+/**
+ * The largest groups' costs, and the rest's.
+ * @param {Stats} grouped @param {number[]} times @param {(time: string) => number} at
+ */
 function groupLines(grouped, times, at) {
-  const costly = grouped.groups.filter((one) => Number(one.cost_usd) > 0).sort((a, b) => Number(b.cost_usd) - Number(a.cost_usd));
+  const costly = grouped.groups
+    .filter((one) => Number(one.cost_usd) > 0)
+    .sort((a, b) => Number(b.cost_usd) - Number(a.cost_usd));
   const named = costly.length > SHOWN + 1 ? costly.slice(0, SHOWN) : costly;
   const names = named.map((one) => one.group);
   const rest = costly.length > named.length;
@@ -192,21 +238,59 @@ function groupLines(grouped, times, at) {
 /** All buckets of a span, also those without requests, and where one is. @param {Stats} given */
 function timesOf(given) {
   const [first, last] = [Date.parse(given.since) / 1000, Date.parse(given.until) / 1000];
-  const times = Array.from({ length: Math.max(1, Math.round((last - first) / given.bucket)) }, (_, at) => first + at * given.bucket);
+  const times = Array.from(
+    { length: Math.max(1, Math.round((last - first) / given.bucket)) },
+    (_, at) => first + at * given.bucket,
+  );
   return { times, at: (/** @type {string} */ time) => Math.round((Date.parse(time) / 1000 - first) / given.bucket) };
 }
 
-/** @param {HTMLElement} place @param {Stats} grouped @param {string} group @param {HTMLElement} by @param {string} since */
+/**
+ * Who has the largest part.
+ * @param {HTMLElement} place @param {Stats} grouped @param {string} group @param {HTMLElement} by @param {string} since
+ */
 function drawRanking(place, grouped, group, by, since) {
   const names = ["Requests", "Errors", "p50", "p95", "Audio", "Cost", "Per hour", "Unpriced"];
-  const head = h("tr", {}, h("th", { scope: "col" }, GROUPS[/** @type {keyof GROUPS} */ (group)]), names.map((name) => h("th", { scope: "col", class: "number" }, name)));
+  const head = h(
+    "tr",
+    {},
+    h("th", { scope: "col" }, GROUPS[group]),
+    names.map((name) => h("th", { scope: "col", class: "number" }, name)),
+  );
   const most = Math.max(...grouped.groups.map((one) => one.requests));
   const lines = grouped.groups.slice(0, ROWS).map((one) => {
-    const link = one.group ? h("a", { href: withQuery("/requests", { [group]: one.group, since }) }, one.group) : h("span", { class: "muted" }, "none");
-    const cells = [count(one.requests), share(one.errors / one.requests), milliseconds(one.latency_ms.p50), milliseconds(one.latency_ms.p95), audio(one.audio_seconds), money(one.cost_usd), Number(one.cost_usd) ? perHour(one) : UNKNOWN, count(one.unpriced)];
-    return h("tr", {}, h("th", { scope: "row" }, h("div", { class: "ranked" }, link, h("meter", { min: 0, max: most, value: one.requests, "aria-hidden": "true" }))), cells.map((cell) => h("td", { class: "number" }, cell)));
+    const link = one.group
+      ? h("a", { href: withQuery("/requests", { [group]: one.group, since }) }, one.group)
+      : h("span", { class: "muted" }, "none");
+    const cells = [
+      count(one.requests),
+      share(one.errors / one.requests),
+      milliseconds(one.latency_ms.p50),
+      milliseconds(one.latency_ms.p95),
+      audio(one.audio_seconds),
+      money(one.cost_usd),
+      Number(one.cost_usd) ? perHour(one) : UNKNOWN,
+      count(one.unpriced),
+    ];
+    return h(
+      "tr",
+      {},
+      h(
+        "th",
+        { scope: "row" },
+        h(
+          "div",
+          { class: "ranked" },
+          link,
+          h("meter", { min: 0, max: most, value: one.requests, "aria-hidden": "true" }),
+        ),
+      ),
+      cells.map((cell) => h("td", { class: "number" }, cell)),
+    );
   });
-  const more = grouped.groups.length > ROWS && h("p", { class: "muted small" }, `The ${ROWS} largest of ${count(grouped.groups.length)}.`);
+  const more =
+    grouped.groups.length > ROWS &&
+    h("p", { class: "muted small" }, `The ${ROWS} largest of ${count(grouped.groups.length)}.`);
   const table = h("table", { class: "plain" }, h("thead", {}, head), h("tbody", {}, lines));
   const picked = document.activeElement === by;
   fill(
@@ -226,7 +310,8 @@ function drawRanking(place, grouped, group, by, since) {
 export function choices(label, options, current, choose) {
   const buttons = options.map((one) => h("button", { type: "button", onclick: () => choose(one.name) }, one.label));
   const element = h("div", { class: "choices", role: "group", "aria-label": label }, buttons);
-  const show = () => buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(options[at].name === current())));
+  const show = () =>
+    buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(options[at].name === current())));
   show();
   return { element, show };
 }

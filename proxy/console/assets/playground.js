@@ -14,11 +14,15 @@ import { failed, loading } from "./states.js";
 /** @typedef {import("./types.js").Page} Page @typedef {import("./api.js").Session} Session */
 /** @typedef {{kind: string, name: string, note: string}} Target */
 /**
- * @typedef {{targets: Target[], keys_needed: boolean, formats: string[], models: {provider: string, model: string}[]}} Options
+ * @typedef {{targets: Target[], keys_needed: boolean, formats: string[],
+ *   models: {provider: string, model: string}[]}} Options
  */
 
 const KINDS = { config: "Configs", virtual_key: "Virtual keys", provider: "Providers" };
-const ROUTES = [{ name: "transcriptions", label: "Transcribe" }, { name: "translations", label: "Translate to English" }];
+const ROUTES = [
+  { name: "transcriptions", label: "Transcribe" },
+  { name: "translations", label: "Translate to English" },
+];
 
 /** @param {Session} session @returns {Page} */
 export function playgroundPage(session) {
@@ -35,7 +39,12 @@ export function playgroundPage(session) {
     }
   };
   load();
-  const head = h("div", { class: "page-head" }, h("h1", {}, "Playground"), h("p", { class: "muted small" }, "What you send goes through the gateway and is recorded like any other request."));
+  const head = h(
+    "div",
+    { class: "page-head" },
+    h("h1", {}, "Playground"),
+    h("p", { class: "muted small" }, "What you send goes through the gateway and is recorded like any other request."),
+  );
   return {
     title: "Playground",
     element: h("div", { class: "page" }, head, place),
@@ -59,23 +68,44 @@ function workbench(options, session) {
   });
   const target = targetSelect(options.targets);
   const models = h("datalist", { id: "models" });
-  const model = h("input", { id: "model", list: "models", value: "whisper-1", autocomplete: "off", spellcheck: "false" });
-  const format = h("select", { id: "format" }, options.formats.map((name) => h("option", { value: name }, name)));
-  const language = h("input", { id: "language", placeholder: "found by the model", autocomplete: "off", maxlength: 20 });
+  const model = h("input", {
+    id: "model",
+    list: "models",
+    value: "whisper-1",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
+  const format = h(
+    "select",
+    { id: "format" },
+    options.formats.map((name) => h("option", { value: name }, name)),
+  );
+  const language = h("input", {
+    id: "language",
+    placeholder: "found by the model",
+    autocomplete: "off",
+    maxlength: 20,
+  });
   const stream = h("input", { id: "stream", type: "checkbox" });
   const key = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false" });
   const keyField = field("", key);
-  const ways = choices("What to do", ROUTES, () => route, (name) => {
-    route = name;
-    ways.show();
-    draw();
-  });
+  const ways = choices(
+    "What to do",
+    ROUTES,
+    () => route,
+    (name) => {
+      route = name;
+      ways.show();
+      draw();
+    },
+  );
   const button = h("button", { type: "submit", class: "button primary" });
   const view = outcomeView();
   const code = h("div", { class: "codes" });
 
   const chosen = () => /** @type {Target | undefined} */ (options.targets[Number(target.value)]);
-  const provider = () => (chosen()?.kind === "virtual_key" ? chosen()?.note : chosen()?.kind === "provider" ? chosen()?.name : null) ?? null;
+  const provider = () =>
+    (chosen()?.kind === "virtual_key" ? chosen()?.note : chosen()?.kind === "provider" ? chosen()?.name : null) ?? null;
   const headers = () => {
     const kind = chosen()?.kind;
     return kind ? { [`x-portkey-${kind.replace("_", "-")}`]: chosen()?.name ?? "" } : {};
@@ -84,7 +114,10 @@ function workbench(options, session) {
   /** @returns {[string, string][]} */
   const fields = () => {
     /** @type {[string, string][]} */
-    const given = [["model", model.value.trim()], ["response_format", format.value]];
+    const given = [
+      ["model", model.value.trim()],
+      ["response_format", format.value],
+    ];
     if (language.value.trim() && route === "transcriptions") given.push(["language", language.value.trim()]);
     if (stream.checked) given.push(["stream", "true"]);
     return given;
@@ -97,11 +130,25 @@ function workbench(options, session) {
     language.disabled = route === "translations";
     const known = options.models.filter((one) => provider() === null || one.provider === provider());
     const listed = new Set((known.length ? known : options.models).map((one) => one.model));
-    fill(models, [...listed].map((value) => h("option", { value })));
+    fill(
+      models,
+      [...listed].map((value) => h("option", { value })),
+    );
     button.disabled = !giveUp && !file;
-    fill(button, icon(giveUp ? "stop" : "play"), giveUp ? "Give up" : route === "translations" ? "Translate" : "Transcribe");
+    fill(
+      button,
+      icon(giveUp ? "stop" : "play"),
+      giveUp ? "Give up" : route === "translations" ? "Translate" : "Transcribe",
+    );
     const variable = !needsKey() ? null : options.keys_needed ? "AUDIOGATE_API_KEY" : keyName(provider());
-    const call = { gateway: session.gateway, route, headers: headers(), key: variable, fields: fields(), file: file?.name ?? "speech.wav" };
+    const call = {
+      gateway: session.gateway,
+      route,
+      headers: headers(),
+      key: variable,
+      fields: fields(),
+      file: file?.name ?? "speech.wav",
+    };
     fill(code, snippet("curl", curl(call)), snippet("Python", python(call)));
   }
 
@@ -116,7 +163,11 @@ function workbench(options, session) {
     giveUp = send(
       {
         path: `/api/playground/${route}`,
-        headers: { ...headers(), "x-portkey-trace-id": trace, ...(key.value && needsKey() ? { Authorization: `Bearer ${key.value}` } : {}) },
+        headers: {
+          ...headers(),
+          "x-portkey-trace-id": trace,
+          ...(key.value && needsKey() ? { Authorization: `Bearer ${key.value}` } : {}),
+        },
         form,
       },
       {
@@ -154,7 +205,17 @@ function workbench(options, session) {
   form.addEventListener("input", draw);
   draw();
   return {
-    element: h("div", { class: "page" }, h("div", { class: "bench" }, form, view.element), h("section", { class: "card", "aria-label": "The same request" }, h("div", { class: "card-head" }, h("h2", {}, "The same request")), code)),
+    element: h(
+      "div",
+      { class: "page" },
+      h("div", { class: "bench" }, form, view.element),
+      h(
+        "section",
+        { class: "card", "aria-label": "The same request" },
+        h("div", { class: "card-head" }, h("h2", {}, "The same request")),
+        code,
+      ),
+    ),
     close() {
       audio.close();
       giveUp?.();
@@ -166,7 +227,14 @@ function workbench(options, session) {
 function targetSelect(targets) {
   const groups = Object.entries(KINDS).map(([kind, label]) => {
     const own = targets.map((one, at) => ({ one, at })).filter(({ one }) => one.kind === kind);
-    return own.length && h("optgroup", { label }, own.map(({ one, at }) => h("option", { value: at }, one.note ? `${one.name} (${one.note})` : one.name)));
+    return (
+      own.length &&
+      h(
+        "optgroup",
+        { label },
+        own.map(({ one, at }) => h("option", { value: at }, one.note ? `${one.name} (${one.note})` : one.name)),
+      )
+    );
   });
   const select = h("select", { id: "target" }, groups.filter(Boolean));
   const usual = targets.findIndex((one) => one.note === "the default");

@@ -28,7 +28,13 @@ export function requestsPage(query, session) {
   const same = kept && withQuery("", kept.filters) === withQuery("", filters);
   const list = same && kept ? kept : makeList(filters, session);
   kept = list;
-  return { title: "Requests", element: list.element, parked: Boolean(same), leave: list.leave, shown: () => list.shown(Boolean(same)) };
+  return {
+    title: "Requests",
+    element: list.element,
+    parked: Boolean(same),
+    leave: list.leave,
+    shown: () => list.shown(Boolean(same)),
+  };
 }
 
 /** The ids on both sides of one in the list that is kept: the newer and the older. @param {string} id */
@@ -69,13 +75,43 @@ function makeList(filters, session) {
   const light = h("span", { class: "live-state" });
   const exports = ["jsonl", "csv"].map((format) => {
     const name = format === "csv" ? "CSV" : "JSON Lines";
-    return { format, link: h("a", { class: "button", download: true, title: `Download what the filter shows as ${name}` }, icon("download"), name) };
+    return {
+      format,
+      link: h(
+        "a",
+        { class: "button", download: true, title: `Download what the filter shows as ${name}` },
+        icon("download"),
+        name,
+      ),
+    };
   });
   const bar = filterBar(filters, changed);
-  const head = h("div", { class: "page-head" }, h("h1", {}, "Requests"), light, h("div", { class: "end" }, pause, exports.map((one) => one.link)));
-  const keys = h("p", { class: "muted small keys" }, ["↑ ↓ choose", "Enter open", "Esc back", "/ search", "p pause"].map((text) => h("span", {}, text)));
+  const head = h(
+    "div",
+    { class: "page-head" },
+    h("h1", {}, "Requests"),
+    light,
+    h(
+      "div",
+      { class: "end" },
+      pause,
+      exports.map((one) => one.link),
+    ),
+  );
+  const keys = h(
+    "p",
+    { class: "muted small keys" },
+    ["↑ ↓ choose", "Enter open", "Esc back", "/ search", "p pause"].map((text) => h("span", {}, text)),
+  );
   const shell = h("div", { class: "card table-card" }, table.element, state, h("div", { class: "table-end" }, older));
-  const element = h("div", { class: "page" }, head, bar.element, h("div", { class: "news-slot" }, news), shell, keys);
+  const element = h(
+    "div",
+    { class: "page" },
+    head,
+    bar.element,
+    h("div", {}, h("div", { class: "news-slot" }, news), shell),
+    keys,
+  );
 
   table.element.addEventListener("pointermove", () => {
     aimedAt = performance.now();
@@ -139,7 +175,12 @@ function makeList(filters, session) {
     if (table.size()) return fill(state);
     const button = h("button", { type: "button", class: "button", onclick: bar.clear }, "Show all requests");
     const waitingText = "What goes through the gateway shows up here by itself, within a second.";
-    fill(state, filtered() ? empty("Nothing passes these filters", "New requests that do will show up here.", button) : noRequests(session.gateway, waitingText));
+    fill(
+      state,
+      filtered()
+        ? empty("Nothing passes these filters", "New requests that do will show up here.", button)
+        : noRequests(session.gateway, waitingText),
+    );
   }
 
   function drawExports() {
@@ -177,7 +218,7 @@ function makeList(filters, session) {
       const page = await requests({ ...filters, limit: PAGE });
       if (mine !== asking) return; // other filters meanwhile
       const fresh = page.items.filter((/** @type {RequestRecord} */ one) => !table.has(one.id));
-      if (fresh.length === PAGE && table.size()) return load(); // more than a page has come: what lies between is missing
+      if (fresh.length === PAGE && table.size()) return load(); // what lies between is missing
       for (const one of fresh) waiting.set(one.id, one);
     } catch {
       // The next one that arrives asks again.
@@ -227,7 +268,13 @@ function makeList(filters, session) {
 
   let connected = false;
   function drawLight() {
-    const [word, kind] = paused ? ["Paused", "paused"] : filters.until ? ["A span that has ended", "paused"] : connected ? ["Live", "on"] : ["Connecting …", "off"];
+    const [word, kind] = paused
+      ? ["Paused", "paused"]
+      : filters.until
+        ? ["A span that has ended", "paused"]
+        : connected
+          ? ["Live", "on"]
+          : ["Connecting …", "off"];
     light.className = `live-state ${kind}`;
     fill(light, h("span", { class: "dot", "aria-hidden": "true" }), word);
   }

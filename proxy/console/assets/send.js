@@ -25,7 +25,9 @@ export function send({ path, headers, form }, told) {
     growing.feed(sending.responseText.slice(taken));
     taken = sending.responseText.length;
   };
-  sending.upload.addEventListener("progress", (event) => told.progress(event.lengthComputable ? event.loaded / event.total : 0));
+  sending.upload.addEventListener("progress", (event) =>
+    told.progress(event.lengthComputable ? event.loaded / event.total : 0),
+  );
   sending.upload.addEventListener("load", () => told.uploaded());
   sending.addEventListener("progress", grow);
   sending.addEventListener("load", () => {
@@ -74,7 +76,8 @@ function growingText(told) {
     }
     if (event.type === "transcript.text.delta") text += event.delta ?? "";
     else if (event.type === "transcript.text.done") text = event.text ?? text;
-    else if (event.type === "error" || event.error) wrong = event.error?.message ?? event.message ?? "The upstream sent an error.";
+    else if (event.type === "error" || event.error)
+      wrong = event.error?.message ?? event.message ?? "The upstream sent an error.";
     else if (typeof event.text === "string" && event.type === undefined) text += event.text;
     told(heard());
   });
@@ -85,7 +88,8 @@ function growingText(told) {
 function read(body) {
   try {
     const { text, segments } = JSON.parse(body);
-    if (typeof text === "string") return { text, segments: Array.isArray(segments) ? segments.map(segment) : null, verbatim: false };
+    if (typeof text === "string")
+      return { text, segments: Array.isArray(segments) ? segments.map(segment) : null, verbatim: false };
   } catch {
     // Plain text, or subtitles.
   }
@@ -94,7 +98,12 @@ function read(body) {
 
 /** @param {any} given @returns {Segment} */
 function segment(given) {
-  return { start: given.start ?? null, end: given.end ?? null, text: String(given.text ?? "").trim(), speaker: given.speaker ?? null };
+  return {
+    start: given.start ?? null,
+    end: given.end ?? null,
+    text: String(given.text ?? "").trim(),
+    speaker: given.speaker ?? null,
+  };
 }
 
 /** @param {string} body @param {number} status */

@@ -18,11 +18,23 @@ export function settingsPage() {
     fill(place, h("div", { class: "card" }, loading(10)));
     try {
       const { settings: tree, file, loaded_at: loaded } = await settings(leaving.signal);
-      const from = h("p", { class: "muted small" }, file ? ["From ", h("code", {}, file), ", "] : "Defaults and environment, ", `read ${wholeMoment(loaded)}. Secrets are shown as ${HIDDEN}.`);
+      const from = h(
+        "p",
+        { class: "muted small" },
+        file ? ["From ", h("code", {}, file), ", "] : "Defaults and environment, ",
+        `read ${wholeMoment(loaded)}. Secrets are shown as ${HIDDEN}.`,
+      );
       const copy = copyButton("Copy as JSON", () => JSON.stringify(tree, null, 2));
-      const cards = Object.entries(tree).filter(([, value]) => compound(value)).map(([name, value]) => section(name, value));
+      const cards = Object.entries(tree)
+        .filter(([, value]) => compound(value))
+        .map(([name, value]) => section(name, value));
       const plain = Object.fromEntries(Object.entries(tree).filter(([, value]) => !compound(value)));
-      fill(place, h("div", { class: "page-head" }, from, h("div", { class: "end" }, copy)), section("general", plain), cards);
+      fill(
+        place,
+        h("div", { class: "page-head" }, from, h("div", { class: "end" }, copy)),
+        section("general", plain),
+        cards,
+      );
     } catch (error) {
       if (!leaving.signal.aborted) fill(place, h("div", { class: "card" }, failed(error, load)));
     }
@@ -40,20 +52,41 @@ function compound(value) {
 /** @param {string} name @param {any} value */
 function section(name, value) {
   const size = Array.isArray(value) ? h("span", { class: "badge mute" }, value.length) : null;
-  return h("details", { class: "card raw", open: true }, h("summary", {}, h("h2", { class: "mono" }, name), size), tree(value));
+  return h(
+    "details",
+    { class: "card raw", open: true },
+    h("summary", {}, h("h2", { class: "mono" }, name), size),
+    tree(value),
+  );
 }
 
 /** @param {any} value @returns {HTMLElement} */
 function tree(value) {
   if (!compound(value)) return leaf(value);
   if (Array.isArray(value)) {
-    if (!value.some(compound)) return h("span", { class: "list" }, value.map((one) => h("span", { class: "item" }, leaf(one))));
-    return h("ol", { class: "tree-list" }, value.map((one) => h("li", {}, tree(one))));
+    if (!value.some(compound))
+      return h(
+        "span",
+        { class: "list" },
+        value.map((one) => h("span", { class: "item" }, leaf(one))),
+      );
+    return h(
+      "ol",
+      { class: "tree-list" },
+      value.map((one) => h("li", {}, tree(one))),
+    );
   }
   return h(
     "dl",
     { class: "tree" },
-    Object.entries(value).map(([name, inner]) => h("div", { class: compound(inner) && !flat(inner) ? "deep" : null }, h("dt", { class: "mono" }, name), h("dd", {}, tree(inner)))),
+    Object.entries(value).map(([name, inner]) =>
+      h(
+        "div",
+        { class: compound(inner) && !flat(inner) ? "deep" : null },
+        h("dt", { class: "mono" }, name),
+        h("dd", {}, tree(inner)),
+      ),
+    ),
   );
 }
 

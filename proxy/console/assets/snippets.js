@@ -13,7 +13,10 @@ export function firstRequest(gateway) {
   return curl({ ...call, fields: [["model", "whisper-1"]] });
 }
 
-/** Return the call that a record was. Its audio is not kept, so its name stands for it. @param {RequestRecord} record @param {string} gateway */
+/**
+ * Return the call that a record was. Its audio is not kept, so its name stands for it.
+ * @param {RequestRecord} record @param {string} gateway
+ */
 export function callOf(record, gateway) {
   /** @type {Record<string, string>} */
   const headers = {};
@@ -44,7 +47,8 @@ export function curl({ gateway, route, headers, key, fields, file }) {
     return [...lines, "-H 'Content-Type: application/json'", `-d ${quoted(JSON.stringify(body))}`].join(" \\\n  ");
   }
   for (const [name, value] of fields) lines.push(`-F ${quoted(`${name}=${value}`)}`);
-  if (fields.some(([name, value]) => name === "stream" && value === "true")) lines[0] = lines[0].replace("curl", "curl -N");
+  if (fields.some(([name, value]) => name === "stream" && value === "true"))
+    lines[0] = lines[0].replace("curl", "curl -N");
   lines.push(`-F ${quoted(`file=@${file}`)}`);
   return lines.join(" \\\n  ");
 }
@@ -56,7 +60,11 @@ export function python({ gateway, route, headers, key, fields, file }) {
   const text = fields.some(([name, value]) => name === "response_format" && ["text", "srt", "vtt"].includes(value));
   const given = Object.entries(headers).map(([name, value]) => `        ${literal(name)}: ${literal(value)},`);
   const show = stream
-    ? ["for event in reply:", '    if event.type == "transcript.text.delta":', '        print(event.delta, end="", flush=True)']
+    ? [
+        "for event in reply:",
+        '    if event.type == "transcript.text.delta":',
+        '        print(event.delta, end="", flush=True)',
+      ]
     : [text ? "print(reply)" : "print(reply.text)"];
   return [
     key ? "import os\n\nfrom openai import OpenAI" : "from openai import OpenAI",

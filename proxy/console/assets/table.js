@@ -39,11 +39,13 @@ export function requestTable(open) {
     row.setAttribute("tabindex", "0");
     row.focus();
   };
-  const current = () => /** @type {HTMLElement | null} */ (body.querySelector('tr[tabindex="0"]') ?? body.firstElementChild);
+  const current = () =>
+    /** @type {HTMLElement | null} */ (body.querySelector('tr[tabindex="0"]') ?? body.firstElementChild);
 
   body.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     const row = /** @type {HTMLElement} */ (event.target).closest("tr");
     if (!row || event.metaKey || event.ctrlKey || event.altKey) return;
+    /** @type {Record<string, any>} */
     const goals = {
       ArrowDown: row.nextElementSibling,
       ArrowUp: row.previousElementSibling,
@@ -52,7 +54,7 @@ export function requestTable(open) {
     };
     if (event.key in goals) {
       event.preventDefault();
-      focus(/** @type {HTMLElement | null} */ (goals[/** @type {keyof typeof goals} */ (event.key)]));
+      focus(goals[event.key]);
     } else if (event.key === "Enter" && event.target === row) {
       open(row.dataset.id ?? "");
     }
@@ -111,7 +113,8 @@ export function requestTable(open) {
 /** Put a row before the first that is older. @param {HTMLElement} body @param {HTMLTableRowElement} row */
 function place(body, row) {
   const key = row.dataset.order ?? "";
-  const older = (/** @type {Element | null} */ other) => other && (/** @type {HTMLElement} */ (other).dataset.order ?? "") < key;
+  /** @param {Element | null} other */
+  const older = (other) => other instanceof HTMLElement && (other.dataset.order ?? "") < key;
   if (!body.lastElementChild || !older(body.lastElementChild)) {
     body.append(row);
     return;
@@ -128,7 +131,12 @@ function line(record) {
   const link = h("a", { href: `/requests/${record.id}`, tabindex: "-1" }, moment(record.time));
   const cells = {
     time: h("time", { datetime: record.time, title: wholeMoment(record.time) }, link),
-    status: h("span", { class: `badge ${tone}` }, record.status === null ? name : `${record.status}`, record.outcome !== "ok" && h("span", { class: "badge-word" }, record.error_code ?? name)),
+    status: h(
+      "span",
+      { class: `badge ${tone}` },
+      record.status === null ? name : `${record.status}`,
+      record.outcome !== "ok" && h("span", { class: "badge-word" }, record.error_code ?? name),
+    ),
     route: route(record.route),
     target: record.provider
       ? [h("span", { class: "provider" }, record.provider), h("span", { class: "muted" }, model(record) ?? "")]
@@ -145,7 +153,9 @@ function line(record) {
       tabindex: "-1",
       "data-id": record.id,
       "data-order": `${record.time}${record.id}`,
-      "aria-label": [name, route(record.route), record.provider, model(record), moment(record.time)].filter(Boolean).join(", "),
+      "aria-label": [name, route(record.route), record.provider, model(record), moment(record.time)]
+        .filter(Boolean)
+        .join(", "),
     },
     Object.entries(cells).map(([kind, content], at) => h("td", { role: "cell", class: COLUMNS[at].kind }, content)),
   );

@@ -12,14 +12,26 @@ const MOST = 2000; // segments that are laid out: an hour and a half of speech; 
 export function transcriptCard(record, kept) {
   const said = record.transcript;
   const copy = said ? copyButton("Copy", () => said) : null;
-  const head = h("div", { class: "card-head" }, h("h2", {}, record.route === "speech" ? "Text" : "Transcript"), h("div", { class: "end" }, copy));
-  return h("section", { class: "card transcript", "aria-label": "Transcript" }, head, body(record, kept), notes(record, kept));
+  const head = h(
+    "div",
+    { class: "card-head" },
+    h("h2", {}, record.route === "speech" ? "Text" : "Transcript"),
+    h("div", { class: "end" }, copy),
+  );
+  return h(
+    "section",
+    { class: "card transcript", "aria-label": "Transcript" },
+    head,
+    body(record, kept),
+    notes(record, kept),
+  );
 }
 
 /** @param {RequestRecord} record @param {string} kept */
 function body(record, kept) {
   if (record.transcript === null) return h("p", { class: "muted" }, whyNone(record, kept));
-  if (record.transcript === "") return h("p", { class: "muted" }, "The upstream heard nothing: the transcript is empty.");
+  if (record.transcript === "")
+    return h("p", { class: "muted" }, "The upstream heard nothing: the transcript is empty.");
   const segments = record.segments ?? [];
   if (segments.length < 2 && !segments[0]?.speaker) return h("p", { class: "said", dir: "auto" }, record.transcript);
   return segmentList(segments);
@@ -32,15 +44,30 @@ export function segmentList(segments) {
 
 /** @param {Segment} segment */
 function line({ start, end, text, speaker }) {
-  const when = start === null ? null : h("span", { class: "when mono", title: end === null ? null : `${position(start)} to ${position(end)}` }, position(start));
-  return h("li", {}, when, speaker && h("span", { class: "speaker" }, speaker), h("span", { class: "said", dir: "auto" }, text));
+  const when =
+    start === null
+      ? null
+      : h(
+          "span",
+          { class: "when mono", title: end === null ? null : `${position(start)} to ${position(end)}` },
+          position(start),
+        );
+  return h(
+    "li",
+    {},
+    when,
+    speaker && h("span", { class: "speaker" }, speaker),
+    h("span", { class: "said", dir: "auto" }, text),
+  );
 }
 
 /** @param {RequestRecord} record @param {string} kept */
 function notes(record, kept) {
   const segments = record.segments ?? [];
   const said = [
-    record.transcript && kept === "redacted" && "Addresses, numbers and keys are replaced: records.transcripts is “redacted”.",
+    record.transcript &&
+      kept === "redacted" &&
+      "Addresses, numbers and keys are replaced: records.transcripts is “redacted”.",
     record.transcript_cut && "More was said than is kept: the end is missing here.",
     segments.length > MOST && `Only the first ${MOST} segments are shown. Copy has the whole text.`,
   ].filter(Boolean);
@@ -52,5 +79,5 @@ function whyNone(record, kept) {
   if (record.outcome !== "ok") return "There is none: the request did not succeed.";
   if (record.route !== "transcriptions" && record.route !== "translations") return "This route has no transcript.";
   if (kept === "off") return "Not kept: records.transcripts is “off” in the settings.";
-  return "Not kept. The request may have asked for that (x-portkey-debug: false), or the reply was in no form that is read.";
+  return "Not kept: the request asked for that (x-portkey-debug: false), or the reply is in no form that is read.";
 }

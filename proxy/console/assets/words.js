@@ -40,6 +40,16 @@ export const SOURCES = {
 };
 
 /** @type {Record<string, string>} */
+export const USAGE = {
+  input_tokens: "Input tokens",
+  output_tokens: "Output tokens",
+  audio_tokens: "Audio tokens",
+  total_tokens: "All tokens",
+  seconds: "Seconds used",
+  characters: "Characters",
+};
+
+/** @type {Record<string, string>} */
 export const REPLAY = {
   off: "not kept: there was no second target",
   memory: "kept in memory for a second attempt",
