@@ -164,7 +164,7 @@ def test_a_reply_takes_no_more_memory_than_it_says_however_small_its_chunks(size
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        kept = heard(bytes([65 + number % 26]) * size for number in range(3 * MIB // size))
+        kept = heard(bytes([65 + number % 26]) * size for number in range(2 * MIB // (size + 33)))
         taken = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
