@@ -69,7 +69,7 @@ FORMATS: dict[str, tuple[str, bytes, Any]] = {
 def encoded(body: bytes, encoding: str | None) -> bytes:
     if encoding is None:
         return body
-    return gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
+    return gzip.compress(body, mtime=0) if encoding == "gzip" else zlib.compress(body)
 
 
 def framed(content_type: str, body: bytes, framing: str, encoding: str | None = None) -> bytes:
