@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxy.store.questions import HOUR, MINUTE
@@ -173,7 +174,7 @@ def added_up(records: Iterable[tuple[Series, Mapping[str, Any]]], models: Models
     """Return what these records add to the roll-ups."""
     sums: dict[Slice, Measures] = {}
     for series, record in records:
-        began = int(datetime.fromisoformat(record["time"]).timestamp())
+        began = second_of(record["time"])
         part = Slice(MINUTE, began - began % MINUTE, models.admit(series))
         measures = sums.get(part)
         if measures is None:
@@ -184,6 +185,17 @@ def added_up(records: Iterable[tuple[Series, Mapping[str, Any]]], models: Models
     return sums
 
 
+@lru_cache(maxsize=8)  # seconds: records come in their order
+def _epoch(second: str) -> int:
+    return int(datetime.fromisoformat(f"{second}Z").timestamp())
+
+
+def second_of(time: str) -> int:
+    """Return the whole seconds since the epoch of a record's time, ``2026-11-21T08:00:00.123Z``."""
+    return _epoch(time[:19])
+
+
+@lru_cache(maxsize=256)  # prices: many requests cost the same
 def nano(dollars_text: str) -> int:
     """Return a decimal string of dollars in nano-dollars, rounded to the nearest."""
     return int((Decimal(dollars_text) * _NANO).to_integral_value(ROUND_HALF_EVEN))
