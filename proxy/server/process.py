@@ -173,6 +173,11 @@ class Process:
             stack.push_async_callback(desk.reader.close)
         return desk
 
+    def heed_signals(self) -> None:
+        """Take SIGTERM and SIGINT as asking for an end, and SIGHUP for the settings to be loaded anew."""
+        self.stop.listen()
+        self._loop.add_signal_handler(signal.SIGHUP, self.reloader.reload)
+
     async def listen(self, address: Address, *, shared: bool) -> str:
         """Open the gateway's listener; raises :class:`CannotStartError`."""
         try:
@@ -184,7 +189,6 @@ class Process:
         """Serve until asked to stop, and drain."""
         if self.recorder is not None:
             self.recorder.start()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reloader.reload)
         settle()
         watching = asyncio.create_task(self.reloader.watch())
         pulse = asyncio.create_task(watch_lag(self._lag.observe, self.show if self._worker else None))
@@ -224,7 +228,7 @@ async def serve_alone(source: Source, loaded: Loaded, house: House) -> None:
         store = await open_store(settings)
         process = Process(source, loaded, house, store=store)
         stack.push_async_callback(process.close)
-        process.stop.listen()
+        process.heed_signals()
         state = State()
         desk = await process.desk(state, store, stack)
         ops = Ops(desk)

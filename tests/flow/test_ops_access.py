@@ -12,7 +12,6 @@ import pytest
 
 from tests.flow.conftest import OPS_TOKEN
 from tests.flow.desk import Desk
-from tests.flow.gateway import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,21 +50,13 @@ def test_a_session_does_not_outlive_its_gateway(own_gateway: Callable[..., Stage
     second.gateway.stop()
 
 
-def test_a_listener_beyond_loopback_says_at_the_start_that_it_shows_little(own_gateway: Callable[..., Stage]) -> None:
-    port = free_port()
-    stage = own_gateway(ops={"listen": f"0.0.0.0:{port}"})
-    stage.gateway.wait_stderr("it serves health and metrics only")
-    stage.gateway.stop()
+# What is said at the start
 
 
-# What a store that cannot be opened means for a start
-
-
-def serve(folder: Path, *flags: str) -> subprocess.Popen[str]:
+def serve(folder: Path, *flags: str, ops: str = "127.0.0.1:0") -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AUDIOGATE")}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-    ports = ("--listen", f"127.0.0.1:{free_port()}", "--ops-listen", f"127.0.0.1:{free_port()}")
-    command = [sys.executable, "-m", "proxy", "serve", *ports, *flags]
+    command = [sys.executable, "-m", "proxy", "serve", "--listen", "127.0.0.1:0", "--ops-listen", ops, *flags]
     return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -90,6 +81,16 @@ def test_the_default_that_cannot_be_opened_is_done_without(tmp_path: Path, worke
     assert (process.returncode, rest) == (0, "")
     assert lines[0].startswith("audiogate: no store, so the console has no records: ")
     assert [line.partition(" on ")[0] for line in lines[1:]] == ["audiogate: gateway", "audiogate: ops"]
+
+
+def test_a_listener_beyond_loopback_says_that_it_shows_little(tmp_path: Path) -> None:
+    process = serve(tmp_path, "--store", "none", ops="0.0.0.0:0")
+    assert process.stderr is not None
+    lines = [process.stderr.readline() for _ in range(3)]
+    process.terminate()
+    process.communicate(timeout=30)
+    assert lines[1].startswith("audiogate: ops on http://0.0.0.0:")
+    assert lines[2].endswith("it serves health and metrics only\n")
 
 
 def test_no_store_is_made_where_none_is_wanted(tmp_path: Path) -> None:
