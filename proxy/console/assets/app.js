@@ -9,7 +9,7 @@ import { playgroundPage } from "./playground.js";
 import { forgetList, requestsPage } from "./requests.js";
 import { render, start } from "./router.js";
 import { settingsPage } from "./settings.js";
-import { failed, empty } from "./states.js";
+import { failed } from "./states.js";
 import { themeButton } from "./theme.js";
 import { upstreamsPage } from "./upstreams.js";
 
@@ -65,7 +65,6 @@ const ROUTES = [
   { name: "upstreams", pattern: /^\/upstreams$/, make: guarded(() => upstreamsPage()) },
   { name: "playground", pattern: /^\/playground$/, make: guarded((_, __, who) => playgroundPage(who)) },
   { name: "settings", pattern: /^\/settings$/, make: guarded(() => settingsPage()) },
-  { name: "nowhere", pattern: /.*/, make: guarded(() => nowherePage()) },
 ];
 
 /** @param {Page} page @param {string} name */
@@ -100,12 +99,6 @@ function drawBar(name) {
 async function leaveNow() {
   await logOut().catch(() => null); // whatever it says, this page shows nothing more
   await begin();
-}
-
-/** @returns {Page} */
-function nowherePage() {
-  const home = h("a", { class: "button", href: "/" }, "To the overview");
-  return { title: "Not found", element: empty("There is no such page", "The address may have been mistyped.", home) };
 }
 
 document.addEventListener("audiogate:logged-out", () => {

@@ -139,7 +139,10 @@ function line(record) {
     ),
     route: route(record.route),
     target: record.provider
-      ? [h("span", { class: "provider" }, record.provider), h("span", { class: "muted" }, model(record) ?? "")]
+      ? [
+          h("span", { class: "provider" }, record.provider),
+          model(record) && h("span", { class: "muted" }, ` · ${model(record)}`),
+        ]
       : h("span", { class: "muted" }, model(record) ?? UNKNOWN),
     audio: record.audio.seconds === null ? UNKNOWN : seconds(record.audio.seconds),
     latency: milliseconds(record.timing_ms.total),
