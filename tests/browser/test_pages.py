@@ -85,12 +85,12 @@ def test_pages_have_titles_and_the_bar_says_where_one_is(
     for name in ("Requests", "Upstreams", "Playground", "Settings", "Overview"):
         page.get_by_role("navigation").get_by_role("link", name=name).click()
         expect(visitor.heading(name)).to_be_visible()
-        assert page.title() == f"{name} · Audiogate"
+        expect(page).to_have_title(f"{name} · Audiogate")
         current = page.locator("nav [aria-current=page]")
         expect(current).to_have_text(name)
         expect(page.locator("main")).to_be_focused()
     visitor.goto(f"/requests/{lived['id']}")
-    assert page.title() == f"Request {lived['id'][-8:]} · Audiogate"
+    expect(page).to_have_title(f"Request {lived['id'][-8:]} · Audiogate")
 
 
 def test_the_first_key_leads_past_the_bar(visit: Callable[..., Visitor], gateway: Gateway) -> None:

@@ -5,7 +5,7 @@ import { bucketStart } from "./format.js";
 import { colour, onThemeChange } from "./theme.js";
 
 /**
- * @typedef {{name: string, colour: string, values: (number | null)[], width?: number, dash?: number[]}} Line
+ * @typedef {{name: string, colour: string, values: (number | null)[], dash?: number[]}} Line
  * @typedef {{title: string, unit: string, kind: "bars" | "lines", times: number[], bucket: number, lines: Line[],
  *   show: (value: number | null) => string, total?: (at: number | null) => string, open?: (at: number) => void}} Chart
  *   `times` are seconds; bars are stacked in the order of `lines`; `total` is said beside the title
@@ -31,83 +31,92 @@ function uplot() {
   return library;
 }
 
-/** Return a chart's card; `set` gives it other data, `close` ends it. */
-export function chartCard() {
-  const title = h("h2", {});
-  const unit = h("span", { class: "muted small" });
-  const legend = h("ul", { class: "legend values" });
-  const frame = h("div", { class: "chart" });
-  const table = h("details", { class: "chart-table" });
-  const total = h("strong", { class: "end" });
-  const element = h(
-    "figure",
-    { class: "card chart-card" },
-    h("figcaption", { class: "card-head" }, title, unit, total),
-    legend,
-    frame,
-    table,
-  );
-  /** @type {any} */
-  let plot = null;
+/** A chart in its card. */
+export class ChartCard {
+  #title = h("h2", {});
+  #unit = h("span", { class: "muted small" });
+  #total = h("strong", { class: "end" });
+  #legend = h("ul", { class: "legend values" });
+  #frame = h("div", { class: "chart" });
+  #table = h("details", { class: "chart-table" });
+  /** @type {any} uPlot's */
+  #plot = null;
   /** @type {Chart | null} */
-  let chart = null;
+  #chart = null;
+  #resized = new ResizeObserver(() => this.#fit());
+  #forget = onThemeChange(() => this.#draw());
 
-  const draw = async () => {
-    if (!chart || !frame.clientWidth) return;
-    const library_ = await uplot();
-    if (!chart || !frame.isConnected) return;
-    plot?.destroy();
-    plot = new library_(options(chart, library_, frame.clientWidth, follow), data(chart), frame);
-    const picture = plot.root.querySelector("canvas");
+  constructor() {
+    const head = h("figcaption", { class: "card-head" }, this.#title, this.#unit, this.#total);
+    this.element = h("figure", { class: "card chart-card" }, head, this.#legend, this.#frame, this.#table);
+    this.#resized.observe(this.#frame);
+  }
+
+  /** Show these data. @param {Chart} chart */
+  set(chart) {
+    const same = this.#plot && this.#chart && alike(this.#chart, chart);
+    this.#chart = chart;
+    fill(this.#title, chart.title);
+    fill(this.#unit, chart.unit);
+    this.#follow(null);
+    drawTable(this.#table, chart);
+    if (same) {
+      this.#plot.setData(data(chart));
+      this.#describe();
+    } else {
+      this.#draw();
+    }
+  }
+
+  close() {
+    this.#resized.disconnect();
+    this.#forget();
+    this.#plot?.destroy();
+    this.#plot = null;
+    this.#chart = null;
+  }
+
+  async #draw() {
+    if (!this.#chart || !this.#frame.clientWidth) return;
+    const uPlot = await uplot();
+    if (!this.#chart || !this.#frame.isConnected) return; // closed meanwhile
+    this.#plot?.destroy();
+    const hooks = {
+      setCursor: [(/** @type {any} */ plot) => this.#follow(plot.cursor.idx ?? null)],
+      ready: [(/** @type {any} */ plot) => clickable(plot, () => this.#chart)],
+    };
+    this.#plot = new uPlot(
+      { ...options(this.#chart, uPlot, this.#frame.clientWidth), hooks },
+      data(this.#chart),
+      this.#frame,
+    );
+    this.#describe();
+  }
+
+  #fit() {
+    const width = this.#frame.clientWidth;
+    if (!this.#plot) this.#draw();
+    else if (width && this.#plot.width !== width) this.#plot.setSize({ width, height: HEIGHT });
+  }
+
+  #describe() {
+    const picture = this.#plot.root.querySelector("canvas");
     picture.setAttribute("role", "img");
-    picture.setAttribute("aria-label", inWords(chart));
-  };
-  /** @param {number | null | undefined} given */
-  const follow = (given) => {
-    const at = given ?? null;
-    if (!chart) return;
-    drawLegend(legend, chart, at);
-    fill(total, chart.total?.(at));
-  };
-  const resized = new ResizeObserver(() => {
-    if (!plot) draw();
-    else if (frame.clientWidth && plot.width !== frame.clientWidth)
-      plot.setSize({ width: frame.clientWidth, height: HEIGHT });
-  });
-  resized.observe(frame);
-  const unsubscribe = onThemeChange(draw);
+    if (this.#chart) picture.setAttribute("aria-label", inWords(this.#chart));
+  }
 
-  return {
-    element,
-    /** @param {Chart} given */
-    set(given) {
-      const same =
-        chart &&
-        plot &&
-        chart.lines.length === given.lines.length &&
-        chart.bucket === given.bucket &&
-        chart.unit === given.unit &&
-        given.lines.every((line, at) => line.name === chart?.lines[at].name);
-      chart = given;
-      fill(title, given.title);
-      fill(unit, given.unit);
-      follow(null);
-      drawTable(table, given);
-      if (same) {
-        plot.setData(data(given));
-        plot.root.querySelector("canvas").setAttribute("aria-label", inWords(given));
-      } else {
-        draw();
-      }
-    },
-    close() {
-      resized.disconnect();
-      unsubscribe();
-      plot?.destroy();
-      plot = null;
-      chart = null;
-    },
-  };
+  /** Let the legend read what is under the pointer. @param {number | null} at */
+  #follow(at) {
+    if (!this.#chart) return;
+    drawLegend(this.#legend, this.#chart, at);
+    fill(this.#total, this.#chart.total?.(at));
+  }
+}
+
+/** Whether a chart can go on with other numbers. @param {Chart} one @param {Chart} other */
+function alike(one, other) {
+  const names = (/** @type {Chart} */ chart) => chart.lines.map((line) => line.name).join("\n");
+  return one.bucket === other.bucket && one.unit === other.unit && names(one) === names(other);
 }
 
 /**
@@ -122,73 +131,66 @@ function data(chart) {
   return [chart.times, ...sums.reverse()];
 }
 
-/** @param {Chart} chart @param {any} uPlot @param {number} width @param {(at: number | null) => void} follow */
-function options(chart, uPlot, width, follow) {
+/** @param {Chart} chart @param {any} uPlot @param {number} width */
+function options(chart, uPlot, width) {
   const bars = chart.kind === "bars";
-  const [ink, line] = [colour("--text-2"), colour("--line")];
-  const font = `12px ${getComputedStyle(document.body).fontFamily}`;
-  const drawn = bars ? [...chart.lines].reverse() : chart.lines;
-  const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
-  const half = chart.bucket / 2;
+  const half = bars ? chart.bucket / 2 : 0; // a bar stands on the middle of its width
   return {
     width,
     height: HEIGHT,
     padding: [8, 8, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "audiogate" }, y: false, drag: { x: false, y: false }, points: { show: !bars } },
-    hooks: {
-      setCursor: [(/** @type {any} */ plot) => follow(plot.cursor.idx)],
-      ready: [(/** @type {any} */ plot) => clickable(plot, () => chart)],
-    },
     scales: {
       x: {
-        time: true,
-        range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) =>
-          bars ? [low - half, high + half] : [low, high],
+        range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [
+          low - half,
+          high + half,
+        ],
       },
       y: {
-        range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ high) => [
+        range: (/** @type {any} */ _, /** @type {any} */ __, /** @type {number} */ high) => [
           0,
           high > 0 ? high * 1.08 : 1,
         ],
       },
     },
-    axes: [
-      {
-        ...axis,
-        grid: { show: false },
-        space: 64,
-        values: [
-          [86_400, "{D} {MMM}", null, null, null, null, null, null, 1],
-          [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
-          [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1],
-        ],
-      },
-      {
-        ...axis,
-        size: 64,
-        space: 36,
-        values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => chart.show(tick)),
-      },
-    ],
-    series: [
-      {},
-      ...drawn.map((one) => ({
-        label: one.name,
-        stroke: colour(one.colour),
-        width: bars ? 0 : (one.width ?? 2),
-        dash: one.dash,
-        fill: bars ? colour(one.colour) : undefined,
-        paths: bars ? uPlot.paths.bars({ size: [0.72, 40], radius: 0.12 }) : undefined,
-        points: {
-          show: !bars,
-          size: 5,
-          fill: colour(one.colour),
-          filter: (/** @type {any} */ _, /** @type {number} */ at) => alone(chart.lines[at - 1].values),
-        },
-        spanGaps: false,
-      })),
-    ],
+    axes: axes(chart),
+    series: [{}, ...(bars ? [...chart.lines].reverse() : chart.lines).map((line) => series(line, chart, uPlot))],
+  };
+}
+
+/** @param {Chart} chart */
+function axes(chart) {
+  const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  const axis = { stroke: colour("--text-2"), font, ticks: { show: false } };
+  const none = Array(5).fill(null);
+  const times = [
+    [86_400, "{D} {MMM}", ...none, null, 1],
+    [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
+    [1, "{HH}:{mm}:{ss}", ...none, null, 1],
+  ];
+  const show = (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => chart.show(tick));
+  return [
+    { ...axis, grid: { show: false }, space: 64, values: times },
+    { ...axis, grid: { stroke: colour("--line"), width: 1 }, size: 64, space: 36, values: show },
+  ];
+}
+
+/** @param {Line} line @param {Chart} chart @param {any} uPlot */
+function series(line, chart, uPlot) {
+  const ink = colour(line.colour);
+  if (chart.kind === "bars") {
+    const paths = uPlot.paths.bars({ size: [0.72, 40], radius: 0.12 });
+    return { label: line.name, stroke: ink, width: 0, fill: ink, paths, points: { show: false } };
+  }
+  const filter = (/** @type {any} */ plot, /** @type {number} */ at) => alone(plot.data[at]);
+  return {
+    label: line.name,
+    stroke: ink,
+    width: 2,
+    dash: line.dash,
+    points: { show: true, size: 5, fill: ink, filter },
   };
 }
 
@@ -198,12 +200,12 @@ function alone(values) {
   return values.map((_, at) => at).filter((at) => !empty(at) && empty(at - 1) && empty(at + 1));
 }
 
-/** Let a click on a bucket lead to its requests. @param {any} plot @param {() => Chart} chart */
+/** Let a click on a bucket lead to its requests. @param {any} plot @param {() => Chart | null} chart */
 function clickable(plot, chart) {
-  if (!chart().open) return;
+  if (!chart()?.open) return;
   plot.over.classList.add("clickable");
   plot.over.addEventListener("click", () => {
-    if (plot.cursor.idx !== null) chart().open?.(plot.cursor.idx);
+    if (plot.cursor.idx !== null) chart()?.open?.(plot.cursor.idx);
   });
 }
 

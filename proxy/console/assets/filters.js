@@ -27,13 +27,10 @@ export function filtersFrom(query) {
   return Object.fromEntries(given.filter(([, value]) => value));
 }
 
-/**
- * Return the bar of filters.
- * @param {Filters} filters what is in force; changed in place
- * @param {() => void} changed
- */
-export function filterBar(filters, changed) {
-  const search = h("input", {
+/** The bar of filters. `filters` is what is in force; the bar changes it in place and then says so. */
+export class FilterBar {
+  /** @type {HTMLInputElement} */
+  search = h("input", {
     id: "q",
     type: "search",
     placeholder: "Search transcripts and file names",
@@ -41,98 +38,100 @@ export function filterBar(filters, changed) {
     autocomplete: "off",
     spellcheck: "false",
   });
-  const chips = h("ul", { class: "chips", "aria-label": "Filters in force" });
-  const more = h("div", { class: "filters-more", id: "filters-more" });
-  const toggle = h("button", { type: "button", class: "button filters-toggle", "aria-controls": "filters-more" });
+  #chips = h("ul", { class: "chips", "aria-label": "Filters in force" });
+  #more = h("div", { class: "filters-more", id: "filters-more" });
+  #toggle = h("button", { type: "button", class: "button filters-toggle", "aria-controls": "filters-more" });
+  #typing = 0;
+
+  /** @param {Filters} filters @param {() => void} changed */
+  constructor(filters, changed) {
+    this.filters = filters;
+    this.changed = changed;
+    /** @param {string} name @param {string} value */
+    const set = (name, value) => this.#set(name, value);
+    const outcomes = Object.entries(OUTCOMES).map(([key, { name }]) => [key, name]);
+    this.fields = [
+      choice("Time", "since", Object.entries(SPANS), filters, set),
+      choice(
+        "Status",
+        "status",
+        STATUSES.map((one) => [one, one]),
+        filters,
+        set,
+      ),
+      choice("Outcome", "outcome", outcomes, filters, set),
+      choice("Route", "route", Object.entries(ROUTES), filters, set),
+      word("Provider", "provider", filters, set),
+      word("Model", "model", filters, set),
+      word("Key", "key", filters, set),
+    ];
+    fill(
+      this.#more,
+      this.fields.map((one) => one.element),
+    );
+    this.#toggle.setAttribute("aria-expanded", "false");
+    this.#toggle.addEventListener("click", () => {
+      this.#toggle.setAttribute("aria-expanded", String(this.#more.classList.toggle("open")));
+    });
+    this.search.addEventListener("input", () => this.#type(TYPING));
+    this.search.addEventListener("keydown", (event) => event.key === "Enter" && this.#type(0));
+    const label = h("label", { class: "sr-only", for: "q" }, "Search transcripts and file names");
+    const key = h("kbd", { "aria-hidden": "true" }, "/");
+    const first = h("div", { class: "search" }, label, icon("search"), this.search, key);
+    this.element = h(
+      "form",
+      { class: "filters", role: "search", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
+      h("div", { class: "filters-first" }, first, this.#toggle),
+      this.#more,
+      this.#chips,
+    );
+    this.#draw();
+  }
+
+  /** Take every filter away. */
+  clear() {
+    for (const name of NAMES) delete this.filters[name];
+    this.#draw();
+    this.search.value = "";
+    this.changed();
+  }
+
+  /** @param {number} pause milliseconds to wait for more letters */
+  #type(pause) {
+    clearTimeout(this.#typing);
+    this.#typing = setTimeout(() => this.#set("q", this.search.value.trim()), pause);
+  }
 
   /** @param {string} name @param {string} value */
-  const set = (name, value) => {
-    if (value) filters[name] = value;
-    else delete filters[name];
-    draw();
-    changed();
-  };
-  const selects = [
-    choice("Time", "since", Object.entries(SPANS), filters, set),
-    choice(
-      "Status",
-      "status",
-      STATUSES.map((one) => [one, one]),
-      filters,
-      set,
-    ),
-    choice(
-      "Outcome",
-      "outcome",
-      Object.entries(OUTCOMES).map(([key, { name }]) => [key, name]),
-      filters,
-      set,
-    ),
-    choice("Route", "route", Object.entries(ROUTES), filters, set),
-  ];
-  const texts = [
-    word("Provider", "provider", filters, set),
-    word("Model", "model", filters, set),
-    word("Key", "key", filters, set),
-  ];
-  fill(
-    more,
-    [...selects, ...texts].map((one) => one.element),
-  );
+  #set(name, value) {
+    if ((this.filters[name] ?? "") === value) return;
+    if (value) this.filters[name] = value;
+    else delete this.filters[name];
+    this.#draw();
+    this.changed();
+  }
 
-  let timer = 0;
-  search.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => set("q", search.value.trim()), TYPING);
-  });
-  search.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-    if (event.key !== "Enter") return;
-    clearTimeout(timer);
-    set("q", search.value.trim());
-  });
+  #draw() {
+    if (document.activeElement !== this.search) this.search.value = this.filters.q ?? "";
+    for (const one of this.fields) one.show();
+    const given = NAMES.filter((name) => this.filters[name] && name !== "q");
+    const chips = given.map((name) => h("li", { class: "chip" }, this.#words(name), this.#remover(name)));
+    const all = h("button", { type: "button", class: "button quiet", onclick: () => this.clear() }, "Clear all");
+    fill(this.#chips, chips, given.length > 1 && h("li", {}, all));
+    this.#chips.hidden = given.length === 0;
+    fill(this.#toggle, icon("filter"), given.length ? `Filters (${given.length})` : "Filters");
+  }
 
-  const clear = () => {
-    for (const name of NAMES) delete filters[name];
-    draw();
-    changed();
-  };
-  const draw = () => {
-    if (document.activeElement !== search) search.value = filters.q ?? "";
-    for (const one of [...selects, ...texts]) one.show();
-    const given = NAMES.filter((name) => filters[name] && name !== "q");
-    const close = (/** @type {string} */ name) =>
-      h(
-        "button",
-        { type: "button", onclick: () => set(name, ""), "aria-label": `Remove the filter ${name}` },
-        icon("close"),
-      );
-    fill(
-      chips,
-      given.map((name) => h("li", { class: "chip" }, `${name}: ${shown(name, filters[name])}`, close(name))),
-      given.length > 1 &&
-        h("li", {}, h("button", { type: "button", class: "button quiet", onclick: clear }, "Clear all")),
-    );
-    chips.hidden = given.length === 0;
-    fill(toggle, icon("filter"), given.length ? `Filters (${given.length})` : "Filters");
-  };
-  toggle.setAttribute("aria-expanded", "false");
-  toggle.addEventListener("click", () => {
-    const open = more.classList.toggle("open");
-    toggle.setAttribute("aria-expanded", String(open));
-  });
-  draw();
+  /** @param {string} name */
+  #words(name) {
+    return `${name}: ${shown(name, this.filters[name])}`;
+  }
 
-  const label = h("label", { class: "sr-only", for: "q" }, "Search transcripts and file names");
-  const box = h("div", { class: "search" }, label, icon("search"), search, h("kbd", { "aria-hidden": "true" }, "/"));
-  const element = h(
-    "form",
-    { class: "filters", role: "search" },
-    h("div", { class: "filters-first" }, box, toggle),
-    more,
-    chips,
-  );
-  element.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
-  return { element, search, clear };
+  /** @param {string} name */
+  #remover(name) {
+    const label = `Remove the filter ${name}`;
+    return h("button", { type: "button", onclick: () => this.#set(name, ""), "aria-label": label }, icon("close"));
+  }
 }
 
 /** @param {string} name @param {string} value */

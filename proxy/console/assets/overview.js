@@ -1,11 +1,13 @@
 /** How it goes: figures and charts of a span, and who has the largest part in it. */
 
 import { stats, withQuery } from "./api.js";
-import { chartCard } from "./charts.js";
+import { ChartCard } from "./charts.js";
+import { choices } from "./choices.js";
 import { fill, h } from "./dom.js";
 import { UNKNOWN, audio, count, milliseconds, money, share } from "./format.js";
+import { chartsOf } from "./overviewcharts.js";
 import { refresh } from "./refresh.js";
-import { navigate, rewrite } from "./router.js";
+import { rewrite } from "./router.js";
 import { empty, failed, loading, noRequests } from "./states.js";
 
 /** @typedef {import("./types.js").Page} Page @typedef {import("./types.js").Measures} Measures */
@@ -13,102 +15,106 @@ import { empty, failed, loading, noRequests } from "./states.js";
 /** @typedef {import("./api.js").Session} Session */
 
 const SPANS = [
-  { name: "1h", label: "1 hour", words: "the last hour", seconds: 3600 },
-  { name: "24h", label: "24 hours", words: "the last 24 hours", seconds: 86_400 },
-  { name: "7d", label: "7 days", words: "the last 7 days", seconds: 7 * 86_400 },
-  { name: "30d", label: "30 days", words: "the last 30 days", seconds: 30 * 86_400 },
+  { name: "1h", label: "1 hour", words: "the last hour" },
+  { name: "24h", label: "24 hours", words: "the last 24 hours" },
+  { name: "7d", label: "7 days", words: "the last 7 days" },
+  { name: "30d", label: "30 days", words: "the last 30 days" },
 ];
+const USUAL = SPANS[1];
 /** @type {Record<string, string>} */
 const GROUPS = { model: "Model", provider: "Provider", key: "Key", route: "Route" };
 const EVERY = 10_000; // milliseconds between two questions: the shortest bucket is a minute
-const SHOWN = 5; // groups with a colour of their own; the rest is one
 const ROWS = 20; // groups of the table: the largest
 
 /** @param {URLSearchParams} query @param {Session} session @returns {Page} */
 export function overviewPage(query, session) {
-  let span = SPANS.find(({ name }) => name === query.get("span")) ?? SPANS[1];
-  let group = (query.get("by") ?? "") in GROUPS ? /** @type {string} */ (query.get("by")) : "model";
-  const charts = ["requests", "latency", "cost", "audio"].map(() => chartCard());
-  const place = h("div", { class: "page" }, loading(8));
-  const picker = choices(
-    "Span",
-    SPANS,
-    () => span.name,
-    (name) => {
-      span = SPANS.find((one) => one.name === name) ?? span;
-      again();
-    },
-  );
-  const by = h(
-    "select",
-    { id: "by" },
-    Object.entries(GROUPS).map(([value, label]) => h("option", { value }, label)),
-  );
-  by.value = group;
-  by.addEventListener("change", () => {
-    group = by.value;
-    again();
-  });
-  const cards = h("dl", { class: "figures" });
-  const ranking = h("section", { class: "card", "aria-label": "Shares" });
-  const body = [
-    cards,
-    h(
-      "div",
-      { class: "charts" },
-      charts.map((chart) => chart.element),
-    ),
-    ranking,
-  ];
-  const head = h("div", { class: "page-head" }, h("h1", {}, "Overview"), h("div", { class: "end" }, picker.element));
-  let showing = false;
-
-  const ask = async (/** @type {AbortSignal} */ signal) => {
-    try {
-      const [all, grouped] = await Promise.all([
-        stats({ since: span.name }, signal),
-        stats({ since: span.name, group_by: group }, signal),
-      ]);
-      if (!all.total.requests) {
-        showing = false;
-        fill(place, await nothing(span, session, signal));
-        return;
-      }
-      if (!showing) fill(place, body);
-      showing = true;
-      fill(cards, figures(all.total));
-      drawCharts(charts, all, grouped, group);
-      drawRanking(ranking, grouped, group, by, span.name);
-    } catch (error) {
-      if (signal.aborted) return;
-      showing = false;
-      fill(
-        place,
-        h(
-          "div",
-          { class: "card" },
-          failed(error, () => loop.now()),
-        ),
-      );
-    }
-  };
-  let loop = { now() {}, close() {} };
-  const again = () => {
-    rewrite(withQuery("/", { span: span.name === "24h" ? "" : span.name, by: group === "model" ? "" : group }));
-    picker.show();
-    loop.now();
-  };
+  const overview = new Overview(query, session);
   return {
     title: "Overview",
-    element: h("div", { class: "page" }, head, place),
-    shown: () => {
-      loop = refresh(ask, EVERY);
-    },
-    leave: () => {
-      loop.close();
-      for (const chart of charts) chart.close();
-    },
+    element: overview.element,
+    shown: () => overview.show(),
+    leave: () => overview.leave(),
   };
+}
+
+class Overview {
+  #charts = ["requests", "latency", "cost", "audio"].map(() => new ChartCard());
+  #figures = h("dl", { class: "figures" });
+  #ranking = h("section", { class: "card", "aria-label": "Shares" });
+  #place = h("div", { class: "page" }, loading(8));
+  #showing = false; // whether there is something to show, and not a word on why there is not
+  /** @type {{now: () => void, close: () => void} | null} */
+  #loop = null;
+
+  /** @param {URLSearchParams} query @param {Session} session */
+  constructor(query, session) {
+    this.session = session;
+    this.span = SPANS.find(({ name }) => name === query.get("span")) ?? USUAL;
+    this.group = Object.keys(GROUPS).find((name) => name === query.get("by")) ?? "model";
+    const options = Object.entries(GROUPS).map(([value, label]) => h("option", { value }, label));
+    this.by = h("select", { id: "by", onchange: () => this.#choose(this.span.name, this.by.value) }, options);
+    this.by.value = this.group;
+    const current = () => this.span.name;
+    this.picker = choices("Span", SPANS, current, (name) => this.#choose(name, this.group));
+    const end = h("div", { class: "end" }, this.picker.element);
+    this.element = h(
+      "div",
+      { class: "page" },
+      h("div", { class: "page-head" }, h("h1", {}, "Overview"), end),
+      this.#place,
+    );
+    const cards = this.#charts.map((chart) => chart.element);
+    this.body = [this.#figures, h("div", { class: "charts" }, cards), this.#ranking];
+  }
+
+  show() {
+    this.#loop = refresh((signal) => this.#ask(signal), EVERY);
+  }
+
+  leave() {
+    this.#loop?.close();
+    for (const chart of this.#charts) chart.close();
+  }
+
+  /** @param {string} span @param {string} group */
+  #choose(span, group) {
+    this.span = SPANS.find(({ name }) => name === span) ?? USUAL;
+    this.group = group;
+    rewrite(withQuery("/", { span: this.span === USUAL ? "" : span, by: group === "model" ? "" : group }));
+    this.picker.show();
+    this.#loop?.now();
+  }
+
+  /** @param {AbortSignal} signal */
+  async #ask(signal) {
+    const since = this.span.name;
+    try {
+      const [all, grouped] = await Promise.all([
+        stats({ since }, signal),
+        stats({ since, group_by: this.group }, signal),
+      ]);
+      if (all.total.requests) this.#draw(all, grouped);
+      else this.#say(await nothing(this.span, this.session, signal));
+    } catch (error) {
+      const again = () => this.#loop?.now();
+      if (!signal.aborted) this.#say(failed(error, again));
+    }
+  }
+
+  /** @param {HTMLElement} words */
+  #say(words) {
+    this.#showing = false;
+    fill(this.#place, h("div", { class: "card" }, words));
+  }
+
+  /** @param {Stats} all @param {Stats} grouped */
+  #draw(all, grouped) {
+    if (!this.#showing) fill(this.#place, this.body);
+    this.#showing = true;
+    fill(this.#figures, figures(all.total));
+    chartsOf(all, grouped, this.group).forEach((chart, at) => this.#charts[at].set(chart));
+    drawRanking(this.#ranking, grouped, this.group, this.by, this.span.name);
+  }
 }
 
 /**
@@ -117,11 +123,10 @@ export function overviewPage(query, session) {
  */
 async function nothing(span, session, signal) {
   const ever = await stats({ since: "365d", bucket: "1d" }, signal);
-  const card = (/** @type {HTMLElement} */ content) => h("div", { class: "card" }, content);
-  if (!ever.total.requests)
-    return card(noRequests(session.gateway, "Figures and charts show up here as soon as the gateway has served one."));
+  const soon = "Figures and charts show up here as soon as the gateway has served one.";
+  if (!ever.total.requests) return noRequests(session.gateway, soon);
   const text = `${count(ever.total.requests)} came before that. Choose a longer span to see them.`;
-  return card(empty(`No requests in ${span.words}`, text));
+  return empty(`No requests in ${span.words}`, text);
 }
 
 /** @param {Measures} total */
@@ -147,102 +152,6 @@ function figures(total) {
 /** @param {Measures} measures */
 function perHour(measures) {
   return measures.audio_seconds ? money(Number(measures.cost_usd) / (measures.audio_seconds / 3600)) : UNKNOWN;
-}
-
-/** @param {ReturnType<typeof chartCard>[]} charts @param {Stats} all @param {Stats} grouped @param {string} group */
-function drawCharts(charts, all, grouped, group) {
-  const { times, at } = timesOf(all);
-  const bucket = all.bucket;
-  /** @param {(measures: Measures) => number | null} pick @param {number | null} without */
-  const line = (pick, without) => {
-    const values = times.map(() => without);
-    for (const point of all.series) values[at(point.time)] = pick(point);
-    return values;
-  };
-  const open = (/** @type {number} */ place) =>
-    navigate(withQuery("/requests", { since: iso(times[place]), until: iso(times[place] + bucket) }));
-  const base = { times, bucket, open };
-  const good = line((one) => one.requests - one.errors, 0);
-  const bad = line((one) => one.errors, 0);
-  charts[0].set({
-    ...base,
-    title: "Requests",
-    unit: `per ${bucketName(bucket)}`,
-    kind: "bars",
-    lines: [
-      { name: "Errors", colour: "--bad-fill", values: bad },
-      { name: "OK", colour: "--series-1", values: good },
-    ],
-    show: (value) => count(value),
-  });
-  /** @type {{name: "p50" | "p95" | "p99", colour: string, dash?: number[]}[]} */
-  const percentiles = [
-    { name: "p50", colour: "--series-1" },
-    { name: "p95", colour: "--series-3" },
-    { name: "p99", colour: "--series-2", dash: [5, 4] },
-  ];
-  charts[1].set({
-    ...base,
-    title: "Latency",
-    unit: "from first byte to last",
-    kind: "lines",
-    lines: percentiles.map((one) => ({ ...one, values: line(({ latency_ms: latency }) => latency[one.name], null) })),
-    show: milliseconds,
-  });
-  charts[2].set({
-    ...base,
-    title: `Cost by ${group}`,
-    unit: "US dollars",
-    kind: "bars",
-    lines: groupLines(grouped, times, at),
-    show: (value) => money(value),
-    total: (place) => money(place === null ? all.total.cost_usd : line((one) => Number(one.cost_usd), 0)[place]),
-  });
-  const longest = Math.max(...all.series.map((one) => one.audio_seconds));
-  const [unit, size] = longest >= 3600 ? ["hours", 3600] : longest >= 60 ? ["minutes", 60] : ["seconds", 1];
-  charts[3].set({
-    ...base,
-    title: "Audio",
-    unit: String(unit),
-    kind: "bars",
-    lines: [{ name: "Audio", colour: "--series-3", values: line((one) => one.audio_seconds / Number(size), 0) }],
-    show: (value) => (value === null ? UNKNOWN : `${Number(value.toPrecision(3))}`),
-    total: (place) => audio(place === null ? all.total.audio_seconds : line((one) => one.audio_seconds, 0)[place]),
-  });
-}
-
-/**
- * The largest groups' costs, and the rest's.
- * @param {Stats} grouped @param {number[]} times @param {(time: string) => number} at
- */
-function groupLines(grouped, times, at) {
-  const costly = grouped.groups
-    .filter((one) => Number(one.cost_usd) > 0)
-    .sort((a, b) => Number(b.cost_usd) - Number(a.cost_usd));
-  const named = costly.length > SHOWN + 1 ? costly.slice(0, SHOWN) : costly;
-  const names = named.map((one) => one.group);
-  const rest = costly.length > named.length;
-  const lines = [...names, ...(rest ? [null] : [])].map((name, place) => ({
-    name: name === null ? "others" : name || "none",
-    colour: name === null ? "--series-6" : `--series-${place + 1}`,
-    values: times.map(() => 0),
-  }));
-  for (const point of grouped.series) {
-    const place = names.indexOf(point.group ?? "");
-    const line = lines[place >= 0 ? place : rest ? names.length : -1];
-    if (line) line.values[at(point.time)] += Number(point.cost_usd);
-  }
-  return lines.length ? lines : [{ name: "nothing was charged", colour: "--series-6", values: times.map(() => 0) }];
-}
-
-/** All buckets of a span, also those without requests, and where one is. @param {Stats} given */
-function timesOf(given) {
-  const [first, last] = [Date.parse(given.since) / 1000, Date.parse(given.until) / 1000];
-  const times = Array.from(
-    { length: Math.max(1, Math.round((last - first) / given.bucket)) },
-    (_, at) => first + at * given.bucket,
-  );
-  return { times, at: (/** @type {string} */ time) => Math.round((Date.parse(time) / 1000 - first) / given.bucket) };
 }
 
 /**
@@ -300,30 +209,4 @@ function drawRanking(place, grouped, group, by, since) {
     more,
   );
   if (picked) by.focus();
-}
-
-/**
- * Return buttons of which one is pressed.
- * @param {string} label @param {{name: string, label: string}[]} options
- * @param {() => string} current @param {(name: string) => void} choose
- */
-export function choices(label, options, current, choose) {
-  const buttons = options.map((one) => h("button", { type: "button", onclick: () => choose(one.name) }, one.label));
-  const element = h("div", { class: "choices", role: "group", "aria-label": label }, buttons);
-  const show = () =>
-    buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(options[at].name === current())));
-  show();
-  return { element, show };
-}
-
-/** @param {number} bucket seconds */
-function bucketName(bucket) {
-  if (bucket % 86_400 === 0) return bucket === 86_400 ? "day" : `${bucket / 86_400} days`;
-  if (bucket % 3600 === 0) return bucket === 3600 ? "hour" : `${bucket / 3600} hours`;
-  return bucket === 60 ? "minute" : `${bucket / 60} minutes`;
-}
-
-/** @param {number} epoch seconds */
-function iso(epoch) {
-  return new Date(epoch * 1000).toISOString().replace(".000Z", "Z");
 }

@@ -19,95 +19,124 @@ const COLUMNS = [
   { name: "Transcript", kind: "text" },
 ];
 
-/** @param {(id: string) => void} open */
-export function requestTable(open) {
-  const body = h("tbody", { role: "rowgroup" });
-  const head = COLUMNS.map(({ name, kind }) => h("th", { scope: "col", role: "columnheader", class: kind }, name));
-  const element = h(
-    "table",
-    { class: "requests", role: "table", "aria-label": "Requests, the newest first" },
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)),
-    body,
-  );
-  /** @type {Map<string, {record: RequestRecord, row: HTMLTableRowElement}>} */
-  const known = new Map();
+export class RequestTable {
+  /** @type {Map<string, HTMLTableRowElement>} */
+  #rows = new Map();
+  #body = h("tbody", { role: "rowgroup" });
+
+  /** @param {(id: string) => void} open called with the id of the request that somebody wants to see */
+  constructor(open) {
+    this.open = open;
+    const head = COLUMNS.map(({ name, kind }) => h("th", { scope: "col", role: "columnheader", class: kind }, name));
+    this.element = h(
+      "table",
+      { class: "requests", role: "table", "aria-label": "Requests, the newest first" },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)),
+      this.#body,
+    );
+    this.#body.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#pressed(event));
+    this.#body.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
+  }
+
+  /** How many lines there are. */
+  get size() {
+    return this.#rows.size;
+  }
+
+  /** The ids of the lines, the newest first. @returns {string[]} */
+  get ids() {
+    return [...this.#body.children].map((row) => row.dataset.id);
+  }
+
+  /** Whether one walks through the lines. @returns {boolean} */
+  get hasFocus() {
+    return this.#body.contains(document.activeElement);
+  }
+
+  /** @param {string} id */
+  has(id) {
+    return this.#rows.has(id);
+  }
+
+  clear() {
+    this.#rows.clear();
+    fill(this.#body);
+  }
+
+  /**
+   * Put records in their places, the newest first; those that are there already stay.
+   * @param {RequestRecord[]} records @param {{fresh?: boolean}} [options] fresh: make it seen that they are new
+   */
+  put(records, { fresh = false } = {}) {
+    for (const record of records) {
+      if (this.#rows.has(record.id)) continue;
+      const row = line(record);
+      if (fresh) row.classList.add("fresh");
+      this.#rows.set(record.id, row);
+      place(this.#body, row);
+    }
+    if (!this.#current) this.#body.firstElementChild?.setAttribute("tabindex", "0");
+  }
+
+  /** Drop the oldest lines beyond `most`; return whether there were any. @param {number} most */
+  trim(most) {
+    const many = this.#rows.size;
+    while (this.#rows.size > most) {
+      const last = this.#body.lastElementChild;
+      this.#rows.delete(last.dataset.id);
+      last.remove();
+    }
+    return many > most;
+  }
+
+  /** @param {string} id */
+  focusOn(id) {
+    this.#focus(this.#rows.get(id));
+  }
+
+  focusCurrent() {
+    this.#focus(this.#current ?? this.#body.firstElementChild);
+  }
+
+  /** The line that the Tab key leads to. @returns {HTMLElement | null} */
+  get #current() {
+    return this.#body.querySelector('tr[tabindex="0"]');
+  }
 
   /** @param {HTMLElement | null | undefined} row */
-  const focus = (row) => {
+  #focus(row) {
     if (!row) return;
-    for (const other of body.querySelectorAll('tr[tabindex="0"]')) other.setAttribute("tabindex", "-1");
+    this.#current?.setAttribute("tabindex", "-1");
     row.setAttribute("tabindex", "0");
     row.focus();
-  };
-  const current = () =>
-    /** @type {HTMLElement | null} */ (body.querySelector('tr[tabindex="0"]') ?? body.firstElementChild);
+  }
 
-  body.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
     const row = /** @type {HTMLElement} */ (event.target).closest("tr");
     if (!row || event.metaKey || event.ctrlKey || event.altKey) return;
     /** @type {Record<string, any>} */
     const goals = {
       ArrowDown: row.nextElementSibling,
       ArrowUp: row.previousElementSibling,
-      Home: body.firstElementChild,
-      End: body.lastElementChild,
+      Home: this.#body.firstElementChild,
+      End: this.#body.lastElementChild,
     };
     if (event.key in goals) {
       event.preventDefault();
-      focus(goals[event.key]);
+      this.#focus(goals[event.key]);
     } else if (event.key === "Enter" && event.target === row) {
-      open(row.dataset.id ?? "");
+      this.open(row.dataset.id ?? "");
     }
-  });
-  body.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+  }
+
+  /** @param {MouseEvent} event */
+  #clicked(event) {
     const target = /** @type {HTMLElement} */ (event.target);
     const row = target.closest("tr");
     if (!row || target.closest("a") || event.metaKey || event.ctrlKey || String(getSelection() ?? "")) return;
-    open(row.dataset.id ?? "");
-  });
-
-  return {
-    element,
-    /** How many lines there are. */
-    size: () => known.size,
-    /** @param {string} id */
-    has: (id) => known.has(id),
-    /** @returns {string[]} ids, the newest first */
-    ids: () => [...body.children].map((row) => /** @type {HTMLElement} */ (row).dataset.id ?? ""),
-    /** The times that lines show without their day, again. */
-    clear() {
-      known.clear();
-      fill(body);
-    },
-    /**
-     * Put records in their places, the newest first; those that are there already stay.
-     * @param {RequestRecord[]} records @param {{fresh?: boolean}} [options] fresh: make it seen that they are new
-     */
-    put(records, { fresh = false } = {}) {
-      for (const record of records) {
-        if (known.has(record.id)) continue;
-        const row = line(record);
-        if (fresh) row.classList.add("fresh");
-        known.set(record.id, { record, row });
-        place(body, row);
-      }
-      if (!body.querySelector('tr[tabindex="0"]')) body.firstElementChild?.setAttribute("tabindex", "0");
-    },
-    /** Drop the oldest lines beyond `most`. @param {number} most @returns {RequestRecord | null} the last that stays */
-    trim(most) {
-      while (known.size > most) {
-        const last = /** @type {HTMLElement} */ (body.lastElementChild);
-        known.delete(last.dataset.id ?? "");
-        last.remove();
-      }
-      const last = /** @type {HTMLElement | null} */ (body.lastElementChild);
-      return (last && known.get(last.dataset.id ?? "")?.record) ?? null;
-    },
-    /** @param {string} id */
-    focusOn: (id) => focus(known.get(id)?.row),
-    focusCurrent: () => focus(current()),
-    hasFocus: () => body.contains(document.activeElement),
-  };
+    this.open(row.dataset.id ?? "");
+  }
 }
 
 /** Put a row before the first that is older. @param {HTMLElement} body @param {HTMLTableRowElement} row */
