@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from benchmarks.processes import PeakMemory
 from benchmarks.profiling import sampled
 from benchmarks.programs import BenchError, Load
-from benchmarks.proxies import AUDIOGATE, BARE, DIRECT, NGINX, UNKEPT, UNMETERED, Proxy, Running
+from benchmarks.proxies import AUDIOGATE, BARE, DIRECT, NGINX, UNKEPT, UNMETERED, UNSTORED, Proxy, Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -247,6 +247,15 @@ METRICS = (
         partial(cpu_per_small_request, mp3=True),
         Budget(0.06, "unmetered", more=True),
         (UNMETERED, AUDIOGATE),
+        digits=3,
+    ),
+    Metric(
+        "stored-small",
+        "CPU per 100 KB request, its record kept in SQLite or nowhere",
+        "ms",
+        cpu_per_small_request,
+        Budget(0.05, "unstored", more=True),
+        (UNSTORED, AUDIOGATE),
         digits=3,
     ),
     Metric(

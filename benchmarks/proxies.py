@@ -179,9 +179,9 @@ def start_bare(upstream: int, workers: int, folder: Path) -> Iterator[Running]:
 
 @contextmanager
 def start_audiogate(
-    upstream: int, workers: int, folder: Path, program: tuple[str, ...] = ("-m", "proxy")
+    upstream: int, workers: int, folder: Path, program: tuple[str, ...] = ("-m", "proxy"), store: str | None = None
 ) -> Iterator[Running]:
-    """Run the gateway on its defaults, with one provider: the fake upstream, at a price."""
+    """Run the gateway on its defaults, with one provider: the fake upstream, at a price. ``store`` is its own else."""
     port, ops_port = free_port(), free_port()
     provider = {
         "slug": "bench",
@@ -197,6 +197,7 @@ def start_audiogate(
         "providers": [provider],
         "workers": workers,
         "drain": {"delay": 0, "timeout": 1},
+        **({} if store is None else {"records": {"store": store}}),
     }
     (folder / "settings.yaml").write_text(json.dumps(settings))
     env = {name: value for name, value in os.environ.items() if not name.startswith("AUDIOGATE_")}
@@ -222,4 +223,5 @@ BARE = Proxy("bare", start_bare, python=True)
 AUDIOGATE = Proxy("audiogate", start_audiogate, python=True)
 UNMETERED = Proxy("unmetered", partial(start_audiogate, program=("-m", "benchmarks.unmetered")), python=True)
 UNKEPT = Proxy("unkept", start_audiogate, python=True)  # the same gateway, for uploads that need not be kept
-PROXIES = (DIRECT, NGINX, BARE, UNMETERED, UNKEPT, AUDIOGATE)
+UNSTORED = Proxy("unstored", partial(start_audiogate, store="none"), python=True)
+PROXIES = (DIRECT, NGINX, BARE, UNMETERED, UNKEPT, UNSTORED, AUDIOGATE)

@@ -22,6 +22,8 @@ The rooms, from the street inwards:
     headers     what crosses and what never does: hop-by-hop, credentials, Portkey's own
     errors      every way a request can fail: code, source, status
 
+Beside them lies ``console``, the files of the page that people look at, without a line of Python.
+
 Arrows run down only:
 ``server → {relay, ops} → store → {access, routing, providers, form, audio, metering, records} →
 {errors, headers, settings}``.

@@ -72,14 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_argument("--key-file", type=Path, help="file with the API key; or set AUDIOGATE_API_KEY")
     transcribe.set_defaults(command=_transcribe)
 
-    prices = commands.add_parser("prices", help="show the prices in force")
-    _priced(prices, None)
-    what = prices.add_subparsers(metavar="list | show MODEL", help="default: list")
-    _priced(what.add_parser("list", help="every price"), argparse.SUPPRESS)
-    show = what.add_parser("show", help="what a model costs, with an example")
-    show.add_argument("model", metavar="MODEL")
-    _priced(show, argparse.SUPPRESS)
-    prices.set_defaults(command=_prices, model=None)
+    _price_list(commands.add_parser("prices", help="show the prices in force"))
 
     explain = commands.add_parser("explain", help="show which targets a request would try, in what order, and why")
     explain.add_argument("-c", dest="file", metavar="FILE", help="settings file (YAML or JSON)")
@@ -100,6 +93,16 @@ def _parser() -> argparse.ArgumentParser:
 def _listeners(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", metavar="HOST:PORT", help="the gateway's address")
     parser.add_argument("--ops-listen", metavar="HOST:PORT", help="the ops listener's address")
+
+
+def _price_list(prices: argparse.ArgumentParser) -> None:
+    _priced(prices, None)
+    what = prices.add_subparsers(metavar="list | show MODEL", help="default: list")
+    _priced(what.add_parser("list", help="every price"), argparse.SUPPRESS)
+    show = what.add_parser("show", help="what a model costs, with an example")
+    show.add_argument("model", metavar="MODEL")
+    _priced(show, argparse.SUPPRESS)
+    prices.set_defaults(command=_prices, model=None)
 
 
 def _priced(parser: argparse.ArgumentParser, default: Any) -> None:
@@ -333,9 +336,8 @@ def _explain(given: argparse.Namespace) -> int:
 
 
 def _history(given: argparse.Namespace) -> int:
-    from proxy.server.history import NoRecordsError, WrongQuestionError, run_history
+    from proxy.server.history import NoRecordsError, NoStoreError, WrongQuestionError, run_history
     from proxy.settings import SettingsError, load
-    from proxy.store.store import StoreError
 
     try:
         loaded = load(given.config, environ=os.environ, flags={"records.store": given.store})
@@ -348,8 +350,8 @@ def _history(given: argparse.Namespace) -> int:
         return _say(str(problem), 2)
     except NoRecordsError as problem:
         return _say(str(problem), WRONG)
-    except StoreError as error:
-        return _say(str(error), CANNOT_START)
+    except NoStoreError as problem:
+        return _say(str(problem), CANNOT_START)
     return FINE
 
 

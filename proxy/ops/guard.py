@@ -18,7 +18,7 @@ from proxy.ops.answers import OpsError
 from proxy.ops.sessions import LIFETIME, Guesses, Sessions, same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from proxy.settings import Ops
 
@@ -64,7 +64,7 @@ class Guard:
         if token is None or self.has_session(request):
             return
         given = _given(request)
-        if given is None:
+        if not given:
             raise _unknown(request, "missing_api_key", "This needs the ops token: as a bearer token, or log in at /.")
         self._compare(request, given, token)
 
@@ -73,8 +73,7 @@ class Guard:
         token = self.token
         if token is None or self.has_session(request):
             return True
-        given = _given(request)
-        return given is not None and same(given, token)
+        return any(same(given, token) for given in _given(request))
 
     def has_session(self, request: web.BaseRequest) -> bool:
         """Whether the request's cookie is that of an open session."""
@@ -86,7 +85,7 @@ class Guard:
         answer = web.Response(status=204)
         token = self.token
         if token is not None:
-            self._compare(request, given, token)
+            self._compare(request, [given], token)
             session_id = self._sessions.open(token, _now())
             answer.set_cookie(_cookie(request), session_id, max_age=LIFETIME, **_attributes(request))  # type: ignore[arg-type]
         return answer
@@ -99,7 +98,7 @@ class Guard:
         answer.del_cookie(name, **_attributes(request))  # type: ignore[arg-type]
         return answer
 
-    def _compare(self, request: web.BaseRequest, given: str, token: str) -> None:
+    def _compare(self, request: web.BaseRequest, given: Sequence[str], token: str) -> None:
         wait = self._guesses.wait(request.remote, _now())
         if wait:
             raise OpsError(
@@ -108,7 +107,7 @@ class Guard:
                 "Too many wrong tokens came from your address. Wait a moment.",
                 headers={"Retry-After": str(math.ceil(wait))},
             )
-        if not same(given, token):
+        if not any(same(word, token) for word in given):
             self._guesses.wrong(request.remote, _now())
             raise _unknown(request, "invalid_api_key", "This is not the ops token.")
 
@@ -118,12 +117,11 @@ def own_cookie(request: web.BaseRequest, name: str) -> bool:
     return name == _cookie(request)
 
 
-def _given(request: web.BaseRequest) -> str | None:
-    """Return the token that a request brings in a header."""
+def _given(request: web.BaseRequest) -> list[str]:
+    """Return what a request brings that may be the token: in the playground, the other is a key for the gateway."""
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and bearer.strip():
-        return bearer.strip()
-    return request.headers.get("x-portkey-api-key") or None
+    words = [bearer.strip() if scheme.lower() == "bearer" else "", request.headers.get("x-portkey-api-key", "")]
+    return [word for word in words if word]
 
 
 def _unknown(request: web.BaseRequest, code: str, message: str) -> OpsError:

@@ -141,6 +141,7 @@ class Playground:
 
 
 async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
+    yield b""  # the head goes at once: what it decides does not wait for the body
     while piece := await request.content.read(_PIECE):
         yield piece
 

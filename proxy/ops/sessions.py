@@ -7,8 +7,7 @@ import hmac
 import ipaddress
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 LIFETIME: Final = 12 * 3600  # seconds: a working day; no session outlives the process
 _MOST_SESSIONS: Final = 1000  # browsers logged in at once; then the oldest has to log in again
@@ -27,10 +26,9 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
+class _Session(NamedTuple):
     ends: float
-    token: bytes  # the digest of what it was opened with: another token ends it
+    opened_with: bytes  # the digest of a token: another token ends it
 
 
 class Sessions:
@@ -50,7 +48,7 @@ class Sessions:
     def knows(self, session_id: str, token: str, now: float) -> bool:
         """Whether a session is open, and was opened with the token of today."""
         session = self._open.get(_digest(session_id))
-        return session is not None and now < session.ends and hmac.compare_digest(session.token, _digest(token))
+        return session is not None and now < session.ends and hmac.compare_digest(session.opened_with, _digest(token))
 
     def close(self, session_id: str) -> None:
         """End a session, if there is one."""

@@ -20,6 +20,7 @@ _NAMES: Final = {
     "zero": "0", "oh": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
     "eight": "8", "nine": "9",
 }  # fmt: skip
+_DIGIT: Final = re.compile("[0-9]")
 _GROUP: Final = re.compile(rf"[0-9]++|\b(?:{'|'.join(_NAMES)})\b", re.IGNORECASE)
 _GAP: Final = re.compile(r"\s{0,2}[-.,/()]{0,2}\s{0,2}")
 
@@ -62,7 +63,7 @@ _LONG_RUN: Final = 9  # digits with gaps: a social security number has so many
 _ONE_BY_ONE: Final = 7  # digits that somebody spells
 _MOMENT: Final = re.compile(
     rf"(?:{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])|(?:0[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2]){_YEAR})"
-    r"(?:[01][0-9]|2[0-3])?(?:[0-5][0-9]){0,2}"
+    rf"(?:[01][0-9]|2[0-3])?(?:[0-5][0-9]){{0,2}}|{_YEAR}{_YEAR}"
 )
 _ONLY_YEAR: Final = re.compile(_YEAR)
 
@@ -95,7 +96,7 @@ def numbers_in(text: str, taken: Sequence[tuple[int, int]]) -> Iterator[Number]:
                 while at < len(part):
                     end = longest(text, part, at)
                     if end:
-                        yield part[at].start, part[end - 1].end, kind
+                        yield _start(text, part[at].start), part[end - 1].end, kind
                         left.append(part[kept:at])
                         kept = end
                     at = end or at + 1
@@ -103,9 +104,17 @@ def numbers_in(text: str, taken: Sequence[tuple[int, int]]) -> Iterator[Number]:
             rest = [part for part in left if part]
 
 
+def _start(text: str, start: int) -> int:
+    """Return where a number begins: its sign and bracket are part of it."""
+    while start > 0 and text[start - 1] in "+(":
+        start -= 1
+    return start
+
+
 def _runs(text: str, taken: Sequence[tuple[int, int]]) -> Iterator[_Run]:
     """Yield the groups between which there is nothing but a gap."""
-    ordinary = [match.span() for pattern in (_ORDINARY, _MONEY) for match in pattern.finditer(text)]
+    patterns = (_ORDINARY, _MONEY) if _DIGIT.search(text) else ()
+    ordinary = [match.span() for pattern in patterns for match in pattern.finditer(text)]
     barred, number = sorted([*taken, *ordinary]), 0
     run: _Run = []
     for match in _GROUP.finditer(text):
@@ -169,7 +178,7 @@ def _american(run: _Run, at: int) -> int:
         part = run[at : at + count]
         shape = tuple(len(group.digits) for group in part)
         if shape in _NANP_SHAPES and _NANP.fullmatch("".join(group.digits for group in part)):
-            return at + count
+            return at + len(part)
     return 0
 
 
@@ -180,7 +189,7 @@ def _account(_text: str, run: _Run, at: int) -> int:
     if len(run[at].digits) == 1 and end - at >= _ONE_BY_ONE:
         return 0 if _is_counting([int(group.digits) for group in run[at:end]]) else end
     end = at + 1
-    while end < len(run) and not run[end].comma:
+    while end < min(len(run), at + _WINDOW) and not run[end].comma:
         end += 1
     part = run[at:end]
     total = sum(len(group.digits) for group in part)
@@ -218,7 +227,7 @@ def _passes_luhn(digits: str) -> bool:
 
 
 def _is_moment(digits: str) -> bool:
-    """Return whether digits in one piece are a date, alone or with a time."""
+    """Return whether digits in one piece are a date, alone or with a time, or two years that lost their gap."""
     return _MOMENT.fullmatch(digits) is not None
 
 

@@ -38,7 +38,7 @@ class Heard:
     :meth:`read` for any thread, again and again.
     """
 
-    __slots__ = ("_chunks", "_encoding", "_lock", "_media_type", "_more", "_read", "_redact", "size")
+    __slots__ = ("__weakref__", "_chunks", "_encoding", "_lock", "_media_type", "_more", "_read", "_redact", "size")
 
     def __init__(self, media_type: str, content_encoding: str | None, *, redact: bool) -> None:
         self.size = 0
@@ -150,10 +150,7 @@ def _transcript(said: Said, *, whole: bool, torn: bool, redact: bool) -> Transcr
     if redact:
         text = redacted(text, torn=torn)
         kept = redacted_segments(kept, torn=torn) if kept is not None else None
-    text = text[:MOST_TEXT].replace("\x00", "\ufffd")  # no database takes that one character
-    for segment in kept or ():
-        segment["text"] = segment["text"].replace("\x00", "\ufffd")
-    return Transcript(text, kept, cut)
+    return Transcript(_storable(text[:MOST_TEXT]), kept and [_storable_segment(each) for each in kept], cut)
 
 
 def _within(segments: list[Segment]) -> list[Segment]:
@@ -164,3 +161,13 @@ def _within(segments: list[Segment]) -> list[Segment]:
         if room < 0:
             return segments[:number]
     return segments[:_MOST_SEGMENTS]
+
+
+def _storable(text: str) -> str:
+    """Return a text without the one character that no database takes."""
+    return text.replace("\x00", "\ufffd")
+
+
+def _storable_segment(segment: Segment) -> Segment:
+    speaker = segment["speaker"]
+    return {**segment, "text": _storable(segment["text"]), "speaker": None if speaker is None else _storable(speaker)}

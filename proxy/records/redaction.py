@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from proxy.records.digits import numbers_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from proxy.records.captions import Segment
 
@@ -33,14 +33,17 @@ class Span(NamedTuple):
     kind: Kind
 
 
+_DIGIT: Final = re.compile("[0-9]")
+_AT_DOMAIN: Final = re.compile(r" (?:at|AT|At) [\w-]++\.\w")
+_DOT: Final = re.compile(" dot ", re.IGNORECASE)
 _EMAIL: Final = re.compile(r"(?<![\w.+%'-])[\w.+%'-]++@[\w-]++(?:\.[\w-]++)++")
 _SPOKEN_EMAIL: Final = re.compile(  # jane dot doe at example dot com; of so many words at the most, to stay linear
-    r"(?<![\w.+-])[\w.+-]++(?:\s(?:dot|underscore|dash|hyphen)\s[\w.+-]++){0,4}+\s(?:at|@)\s(?:[\w-]++\sdot\s){1,4}"
+    r"(?<![\w.+-])[\w.+-]++(?:\s(?:dot|underscore|dash|hyphen)\s[\w.+-]++){0,4}+\sat\s(?!the\s)(?:[\w-]++\sdot\s){1,4}"
     r"(?:com|org|net|edu|gov|info|dev|app|io|ai|co|uk|de|fr|nl|eu|ca|au|ch|jp|in)\b",
     re.IGNORECASE,
 )
 _HALF_SPOKEN_EMAIL: Final = re.compile(  # jane.doe at example.com; but "meet me at example.com" is none
-    r"(?<![\w.+-])(?=[^\W\d_][^\W\d_-]*+[.+\d_-])[\w.+-]++\s(?:at|@)\s[\w-]++(?:\.[\w-]++)++", re.IGNORECASE
+    r"(?<![\w.+-])(?=[^\W\d_][^\W\d_-]*+[.+\d_-])[\w.+-]++\sat\s[\w-]++(?:\.[\w-]++)++", re.IGNORECASE
 )
 
 _PEM_BEGIN: Final = "-----BEGIN "
@@ -54,23 +57,24 @@ _PREFIXED: Final = re.compile(  # what providers begin their keys with, so that 
 _KNOWN: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}+|ya29\.[A-Za-z0-9._-]{8,}+"
     r"|SG\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+"
-    r"|eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){1,4}+"
+    r"|(?<![_-])eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){1,4}+"
     r"|[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})(?![A-Za-z0-9])"
-)
-_PATTERNS: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
-    ("key", _PREFIXED),
-    ("key", _KNOWN),
-    ("e-mail", _EMAIL),
-    ("e-mail", _HALF_SPOKEN_EMAIL),
-    ("e-mail", _SPOKEN_EMAIL),
 )
 _WORD: Final = re.compile(r"[A-Za-z0-9+/=_-]{20,}+")
 _PIECE: Final = re.compile(r"[A-Za-z0-9]{20,}+")
 _HEX: Final = re.compile(r"[0-9a-f]{32,}+|[0-9A-F]{32,}+")
+_CHANGE: Final = re.compile(r"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])")
+_CHANGES: Final = 3  # between letters and digits: a word with a date behind it has one or two
 _MIXED: Final = 3.7  # bits a character: English words have some 3, twenty random letters and digits 4.1
 
-_IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[ -]?[0-9][ -]?[0-9](?=[ -]?[A-Za-z0-9])")  # ISO 13616
-_IBAN_LENGTHS: Final = range(15, 35)  # characters: Norway's 15, and the most that the standard allows
+_IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[ -]?[0-9][ -]?[0-9](?=[ -]?[A-Za-z0-9])")
+_REGISTRY: Final = """
+    AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24
+    FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32
+    LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24
+    RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
+"""
+_IBAN_LENGTHS: Final = {entry[:2]: int(entry[2:]) for entry in _REGISTRY.split()}  # characters (ISO 13616, by SWIFT)
 
 
 def redacted(text: str, *, torn: bool = False) -> str:
@@ -106,14 +110,27 @@ def spans_in(text: str) -> list[Span]:
     if not text.isascii():
         text = _plain(text)
     found = [Span(start, end, "key") for start, end in _pem_in(text)]
-    found += [Span(*match.span(1), "key") for match in _BEARER.finditer(text)]
-    for kind, pattern in _PATTERNS:
-        found += [Span(*match.span(), kind) for match in pattern.finditer(text)]
-    found += [Span(start, end, "key") for start, end in _random_words_in(text)]
-    found += [Span(start, end, "account") for start, end in _ibans_in(text)]
+    for kind, pattern in _patterns_for(text):
+        found += [Span(*match.span(match.lastindex or 0), kind) for match in pattern.finditer(text)]
+    if _DIGIT.search(text):
+        found += [Span(start, end, "key") for start, end in _random_words_in(text)]
+        found += [Span(start, end, "account") for start, end in _ibans_in(text)]
     found = _merged(found)
     found += [Span(*number) for number in numbers_in(text, [(span.start, span.end) for span in found])]
     return sorted(found)
+
+
+def _patterns_for(text: str) -> Iterator[tuple[Kind, re.Pattern[str]]]:
+    """Yield the patterns that can match: most of what is said has neither an address nor a key in it."""
+    yield "key", _PREFIXED
+    if _DIGIT.search(text):
+        yield "key", _KNOWN
+        yield "key", _BEARER
+    if "@" in text or _AT_DOMAIN.search(text):
+        yield "e-mail", _EMAIL
+        yield "e-mail", _HALF_SPOKEN_EMAIL
+    if _DOT.search(text):
+        yield "e-mail", _SPOKEN_EMAIL
 
 
 def _merged(spans: list[Span]) -> list[Span]:
@@ -166,7 +183,8 @@ def _share(found: list[Span], texts: Sequence[str], gap: int, into: list[list[Sp
         number = first
         while number < len(found) and found[number].start < end:
             start, stop, kind = found[number]
-            own.append(Span(max(start - begin, 0), min(stop, end) - begin, kind))
+            if text:
+                own.append(Span(max(start - begin, 0), min(stop, end) - begin, kind))
             number += 1
         begin = end + gap
 
@@ -216,7 +234,7 @@ def _is_random(piece: str) -> bool:
     digits = sum(c.isdigit() for c in piece)
     if _HEX.fullmatch(piece):
         return 0 < digits < len(piece)
-    return 2 <= digits < len(piece) - 1 and _entropy(piece) >= _MIXED
+    return digits < len(piece) and len(_CHANGE.findall(piece)) >= _CHANGES and _entropy(piece) >= _MIXED
 
 
 def _entropy(word: str) -> float:
@@ -238,19 +256,16 @@ def _ibans_in(text: str) -> Iterable[tuple[int, int]]:
 
 
 def _iban_end(text: str, start: int) -> int:
-    """Return where the longest valid number that begins at ``start`` ends, 0 when there is none."""
-    given, at, found = "", start, 0
-    while at < len(text) and len(given) < _IBAN_LENGTHS.stop - 1:
-        if text[at] in " -" and at + 1 < len(text) and text[at + 1] not in " -":
+    """Return where the valid number that begins at ``start`` ends, 0 when there is none."""
+    length, given, at = _IBAN_LENGTHS.get(text[start : start + 2].upper(), 0), "", start
+    while len(given) < length and at < len(text):
+        if given and text[at] in " -":
             at += 1
-        if not (text[at].isascii() and text[at].isalnum()):
-            break
+        if not (text[at : at + 1].isascii() and text[at : at + 1].isalnum()):
+            return 0
         given += text[at]
         at += 1
-        ends = at == len(text) or not (text[at].isascii() and text[at].isalnum())
-        if ends and len(given) in _IBAN_LENGTHS and _is_iban(given):
-            found = at
-    return found
+    return at if length and len(given) == length and _is_iban(given) else 0
 
 
 def _is_iban(given: str) -> bool:

@@ -212,4 +212,8 @@ class _Events:
 
 
 def _first(document: dict[str, Any], *names: str) -> str | None:
-    return next((value for name in names if isinstance(value := document.get(name), str)), None)
+    for name in names:
+        value = document.get(name)
+        if isinstance(value, str):
+            return value
+    return None

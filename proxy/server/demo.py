@@ -59,7 +59,7 @@ async def _demo(once: bool, flags: dict[str, Any]) -> None:
         stack.push_async_callback(process.close)
         recorded: asyncio.Queue[dict[str, Any]] = asyncio.Queue()  # of one: the demo sends one request
         process.watch(recorded.put_nowait)
-        process.stop.listen()
+        process.heed_signals()
         state = State()
         desk = await process.desk(state, store, stack)
         ops = Ops(desk)

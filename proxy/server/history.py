@@ -44,16 +44,20 @@ class NoRecordsError(Exception):
     """There is nothing to look at, or not what was asked for."""
 
 
+class NoStoreError(Exception):
+    """The store is not there, or does not answer."""
+
+
 def run_history(given: Namespace, filters: Mapping[str, str], records: Records, out: BinaryIO) -> None:
     """Do what ``given.what`` says with the store of ``records``, and write what comes of it to ``out``.
 
-    Raises WrongQuestionError, NoRecordsError and StoreError.
+    Raises WrongQuestionError, NoRecordsError and NoStoreError.
     """
     store, now = records.store, time.time()
     if store.kind == "none":
         raise NoRecordsError("records.store is none: there are no records")
     if store.path is not None and not store.path.exists():
-        raise StoreError(f"there is no store at {store.path}; -c names the settings, --store the store")
+        raise NoStoreError(f"there is no store at {store.path}; -c names the settings, --store the store")
     try:
         asked = filters_from(filters, now)
         if given.what == "prune":
@@ -62,6 +66,8 @@ def run_history(given: Namespace, filters: Mapping[str, str], records: Records, 
             asyncio.run(_look(reader_at(store.url), given, asked, out))
     except BadQuestionError as problem:
         raise WrongQuestionError(f"--{problem.param}: {problem}") from None
+    except StoreError as error:
+        raise NoStoreError(str(error)) from None
 
 
 async def _look(reader: StoreReader, given: Namespace, filters: Filters, out: BinaryIO) -> None:

@@ -187,6 +187,11 @@ class Process:
             stack.push_async_callback(desk.reader.close)
         return desk
 
+    def heed_signals(self) -> None:
+        """Take SIGTERM and SIGINT as asking for an end, and SIGHUP for the settings to be loaded anew."""
+        self.stop.listen()
+        self._loop.add_signal_handler(signal.SIGHUP, self.reloader.reload)
+
     async def listen(self, address: Address, *, shared: bool, passed: Sequence[int] = ()) -> str:
         """Open the gateway's listener; raises :class:`CannotStartError`."""
         try:
@@ -200,7 +205,6 @@ class Process:
             self.recorder.start()
         if self.exporter is not None:
             self.exporter.start()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reloader.reload)
         settle()
         watching = asyncio.create_task(self.reloader.watch())
         pulse = asyncio.create_task(watch_lag(self._lag.observe, self.show if self._worker else None))
@@ -244,7 +248,7 @@ async def serve_alone(source: Source, loaded: Loaded, house: House, passed: Pass
         process = Process(source, loaded, house, store=store)
         stack.push_async_callback(process.close)
         process.reloader.notifier = notifier
-        process.stop.listen()
+        process.heed_signals()
         state = State()
         desk = await process.desk(state, store, stack)
         ops = Ops(desk)

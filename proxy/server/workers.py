@@ -253,7 +253,8 @@ def _pass_signals_on(stop: Stop, state: State, workers: list[Worker], reloader: 
     def reload() -> None:
         reloader.reload()
         for worker in workers:
-            worker.signal(signal.SIGHUP)
+            if worker.ready.is_set():  # one that starts would end by it, and reads the settings anyway
+                worker.signal(signal.SIGHUP)
 
     loop.add_signal_handler(signal.SIGTERM, end)
     loop.add_signal_handler(signal.SIGINT, end)
@@ -296,7 +297,7 @@ async def _work(order: Mapping[str, Any], source: Source) -> None:
     if not told:  # the supervisor is gone already
         return
     process = Process(source, loaded, house, store=orjson.loads(told)["store"], worker=True)
-    process.stop.listen()
+    process.heed_signals()
     try:
         await process.listen(Address.parse(order["address"]), shared=True, passed=order["sockets"])
     except CannotStartError as error:

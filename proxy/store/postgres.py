@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 
-from proxy.store.postgres_connection import CONNECTING, failures, place_of
-from proxy.store.postgres_forms import fact, kept_of, number_of, number_of_latencies
+from proxy.store.postgres_connection import CONNECTING, LOST, failures, place_of
+from proxy.store.postgres_forms import kept_of, number_of, number_of_latencies, stored
 from proxy.store.postgres_reader import PostgresReader
 from proxy.store.postgres_schema import (
     PRUNING,
@@ -45,7 +45,9 @@ __all__ = ["PostgresReader", "PostgresWriter"]
 _T = TypeVar("_T")
 
 _PATIENCE: Final = 15.0  # seconds for a batch: others may be writing, and a thread must not hang for ever
-_ARRIVALS: Final = 10_000  # kept for those who follow: minutes of a busy gateway
+_ARRIVALS: Final = (
+    10_000  # left for those who follow, each time that old records are looked for: minutes of a busy gateway
+)
 _TRIES: Final = (
     3  # of one batch: a deadlock's victim, or one whose partition was dropped, is not the fault of the store
 )
@@ -89,9 +91,10 @@ class PostgresWriter:
     Its event loop runs only within its methods, in the thread that calls them.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
         self._url = url
         self._place = place_of(url)
+        self._patience = patience
         self._runner: asyncio.Runner | None = None
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._days: set[int] = set()
@@ -109,8 +112,9 @@ class PostgresWriter:
         given: dict[tuple[int, Any], tuple[Kept, Series, Mapping[str, Any]]] = {}
         for record in records:
             row = row_of(record)
-            kept = kept_of(row)
-            given[kept.key, kept.id] = (kept, row.series, record)
+            series = stored(row.series)
+            kept = kept_of(row, series)
+            given[kept.key, kept.id] = (kept, series, record)
         if given:
             self._run(self._write(given))
 
@@ -125,29 +129,42 @@ class PostgresWriter:
         """Close the connection."""
         if self._runner is not None:
             self._run(self._close())
+            self._end_loop()
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run ``work`` to its end, within its time; after a failure neither connection nor loop are used again."""
+        if self._runner is None:
+            self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # not the loop of this thread
+        with failures(self._place):
+            try:
+                return self._runner.run(self._bounded(work))
+            except BaseException:
+                self._end_loop()
+                raise
+
+    def _end_loop(self) -> None:
+        if self._runner is not None:
             self._runner.close()
             self._runner = None
 
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run ``work`` to its end, within its time; after a failure the connection is not used again."""
-        if self._runner is None:
-            self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # not the loop of this thread
-
-        async def bounded() -> _T:
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    return await work
-            except BaseException:
-                self._drop_connection()
-                raise
-
-        with failures(self._place):
-            return self._runner.run(bounded())
+    async def _bounded(self, work: Coroutine[Any, Any, _T]) -> _T:
+        end = time.monotonic() + self._patience
+        # Cancelled, work would first try to roll back, and wait for the same server once more.
+        timer = asyncio.get_running_loop().call_later(self._patience, self._drop_connection)
+        try:
+            return await work
+        except BaseException as error:
+            self._drop_connection()
+            if time.monotonic() >= end:
+                raise TimeoutError from error
+            raise
+        finally:
+            timer.cancel()
 
     async def _open(self) -> None:
-        await self._close()
+        self._drop_connection()
         connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            self._url, timeout=CONNECTING, command_timeout=_PATIENCE, server_settings=_SESSION
+            self._url, timeout=min(CONNECTING, self._patience), server_settings=_SESSION
         )
         self._connection = connection
         await migrate(connection, self._place)
@@ -155,7 +172,16 @@ class PostgresWriter:
         self._days = await days_there(connection)
 
     async def _write(self, given: Given) -> None:
-        connection = self._opened()
+        try:
+            await self._try_to_write(self._opened(), given)
+        except LOST:
+            if self._connection is None:  # no time is left
+                raise
+            # Cut while it was idle, mostly. If it was cut in a commit, what was committed is not written twice.
+            await self._open()
+            await self._try_to_write(self._opened(), given)
+
+    async def _try_to_write(self, connection: asyncpg.Connection[asyncpg.Record], given: Given) -> None:
         for tries_left in reversed(range(_TRIES)):
             await self._make_days(connection, {day_of(key) for key, _ in given})
             try:
@@ -193,9 +219,6 @@ class PostgresWriter:
         await connection.execute(_SERIES, *_columns([_series(series, start) for series, start in seen.items()]))
         await connection.execute(_ROLLUPS, *_columns([_rollup(part, sums[part]) for part in sums]))
         await connection.execute(_ARRIVE, *_columns([place for place, _ in fresh]))
-        await connection.execute(
-            f"DELETE FROM audiogate.arrivals WHERE seq <= (SELECT max(seq) FROM audiogate.arrivals) - {_ARRIVALS}"
-        )
 
     async def _prune(self, before: float, limit: int) -> int:
         connection = self._opened()
@@ -203,12 +226,14 @@ class PostgresWriter:
         self._days = await days_there(connection)
         deleted = await drop_partitions(connection, {day for day in self._days if day <= last})
         async with connection.transaction():
-            if not await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({PRUNING})"):
-                return deleted  # another replica is at it
+            await connection.execute(f"SELECT pg_advisory_xact_lock({PRUNING})")  # two would wait for each other's rows
             if deleted < limit:
                 deleted += await _delete(connection, first_key(before), limit - deleted)
             if deleted < limit:
                 await _delete_rollups(connection, time.time(), limit)
+            await connection.execute(
+                f"DELETE FROM audiogate.arrivals WHERE seq <= (SELECT max(seq) FROM audiogate.arrivals) - {_ARRIVALS}"
+            )
         return deleted
 
     async def _close(self) -> None:
@@ -256,8 +281,7 @@ async def _delete_rollups(connection: asyncpg.Connection[asyncpg.Record], now: f
 
 
 def _series(series: Series, seen: int) -> tuple[int | str, ...]:
-    facts = (fact(value) if isinstance(value, str) else value for value in series)
-    return (number_of(series), *facts, seen)
+    return (number_of(series), *series, seen)
 
 
 def _rollup(part: Slice, sums: Measures) -> tuple[int | str, ...]:

@@ -54,7 +54,16 @@ def failures(place: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ValueError):  # asyncpg's own for a URL too; its message may quote any part of it
+    # What errors about values quote may be a part of a record, or of the address.
+    if isinstance(error, asyncpg.DataError) or _is_of_a_value(error):
+        return "there is a value that PostgreSQL cannot hold"
+    if isinstance(error, ValueError):
         return "the address cannot be read: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, other signs as %XX"
     lines = str(error.args[0] if isinstance(error, asyncpg.PostgresError) and error.args else error).splitlines()
     return (lines[0] if lines else type(error).__name__)[:_LONGEST]
+
+
+def _is_of_a_value(error: Exception) -> bool:
+    """Whether the driver itself refused a value: that error has no public name."""
+    ours = isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+    return ours and not isinstance(error, asyncpg.ClientConfigurationError)

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from proxy.store.postgres_connection import CONNECTING, LOST, failures, place_of
-from proxy.store.postgres_forms import cursor_of, fact, latencies_of, place_at, query_of
+from proxy.store.postgres_forms import cursor_of, latencies_of, place_at, plain, query_of
 from proxy.store.postgres_schema import MIGRATIONS, form_of
 from proxy.store.rollup import Measures, Stats
 from proxy.store.row import document_of, first_key
@@ -30,7 +30,6 @@ _MERGED: Final = 400  # series whose records are looked up one by one: a hundred
 _SESSION: Final = {
     "application_name": "audiogate",
     "default_transaction_read_only": "on",
-    "statement_timeout": f"{_PATIENCE:g}s",
     "jit": "off",  # takes longer than most answers
     "plan_cache_mode": "force_custom_plan",  # which days and words are meant decides how they are best found
 }
@@ -49,9 +48,10 @@ _GROUPED: Final[dict[Group | None, str]] = {
 class PostgresReader:
     """Asks the database at ``url``; see :class:`proxy.store.store.StoreReader`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
         self._url = url
         self._place = place_of(url)
+        self._patience = patience
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def open(self) -> None:
@@ -129,7 +129,7 @@ class PostgresReader:
         if filters.trace is not None:
             conditions.append(f"trace_id = {given.add(filters.trace)}")
         if filters.text is not None:
-            if not (wanted := phrases(filters.text)):
+            if not (wanted := phrases(plain(filters.text))):
                 return []
             query, patterns = query_of(wanted)
             conditions.append(f"words @@ {given.add(query)}::tsquery")
@@ -174,13 +174,13 @@ class PostgresReader:
                 self._url,
                 min_size=0,
                 max_size=_CONNECTIONS,
-                timeout=CONNECTING,
-                command_timeout=_PATIENCE,
+                timeout=min(CONNECTING, self._patience),
+                command_timeout=self._patience,
                 init=self._check,
-                server_settings=_SESSION,
+                server_settings={**_SESSION, "statement_timeout": str(int(self._patience * 1000))},
             )
         pool = await self._pool
-        async with pool.acquire(timeout=_PATIENCE) as connection:
+        async with pool.acquire(timeout=self._patience) as connection:
             return await connection.fetch(question, *values)
 
     async def _check(self, connection: Connected) -> None:
@@ -199,7 +199,7 @@ class _Values:
 
     def add(self, value: object) -> str:
         """Add a value; return its place."""
-        self.values.append(value)
+        self.values.append(plain(value) if isinstance(value, str) else value)
         return f"${len(self.values)}"
 
     def span(self, filters: Filters, before: tuple[int, UUID] | None) -> list[str]:
@@ -223,7 +223,7 @@ class _Values:
         for column in ("outcome", "provider", "model", "key", "route"):
             allowed: tuple[str, ...] = getattr(filters, f"{column}s")
             if allowed:
-                conditions.append(f"series.{column} = ANY ({self.add([fact(word) for word in allowed])}::text[])")
+                conditions.append(f"series.{column} = ANY ({self.add([plain(word) for word in allowed])}::text[])")
         return "".join(f" AND {condition}" for condition in conditions)
 
 

@@ -50,7 +50,8 @@ _FIRST: Final = (
     "CREATE INDEX requests_by_id ON audiogate.requests (id)",
     "CREATE INDEX requests_by_trace ON audiogate.requests (trace_id)",
     "CREATE INDEX requests_by_series ON audiogate.requests (series, key, id)",
-    "CREATE INDEX requests_by_words ON audiogate.requests USING gin (words)",
+    # What is not in the index yet is looked through by every search: a megabyte at most.
+    "CREATE INDEX requests_by_words ON audiogate.requests USING gin (words) WITH (gin_pending_list_limit = 1024)",
     """CREATE TABLE audiogate.arrivals (
         seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key bigint NOT NULL, id uuid NOT NULL)""",
     # Roll-ups are updated in place: the room that is left in a page is for that.

@@ -223,7 +223,7 @@ class Recorder:
             return
         before = 0.0 if self.retention is None else time.time() - self.retention
         try:
-            more = self._writer.prune(before, _PRUNED) == _PRUNED
+            more = self._writer.prune(before, _PRUNED) >= _PRUNED  # a whole day may go at once
         except StoreError as error:
             self._failed(error)
             more = False

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxy.store.questions import HOUR, MINUTE
@@ -24,6 +25,7 @@ _NANO: Final = Decimal(10) ** 9
 _PER_OCTAVE: Final = 6  # slots in which a latency doubles: each is 12 % wide, and a percentile half that off at worst
 LAST_SLOT: Final = 1 + 23 * _PER_OCTAVE  # of all that takes longer than two hours
 PERCENTILES: Final = (50, 95, 99)
+_PRICED: Final = frozenset({"transcriptions", "translations", "speech"})  # routes
 OTHER_MODEL: Final = "_other"
 _MODELS: Final = 200  # that one writer tells apart by requests that failed: any caller can make up names
 _ANSWERED_MODELS: Final = 1000  # that it tells apart at all: some upstreams take any name
@@ -53,6 +55,20 @@ class Measures:
     bytes_in: int = 0
     bytes_out: int = 0
     latency: Counter[int] = field(default_factory=Counter)
+
+    def count(self, record: Mapping[str, Any]) -> None:
+        """Add one record."""
+        cost, seconds = record["cost_usd"], record["audio"]["seconds"]
+        worked = record["outcome"] == "ok"
+        self.requests += 1
+        self.errors += not worked
+        # Work is what an upstream answered with a 2xx on a route that has prices; all else costs nothing that is known.
+        self.unpriced += worked and cost is None and record["route"] in _PRICED
+        self.cost_nano += nano(cost) if cost is not None else 0
+        self.audio_ms += round(seconds * 1000) if seconds is not None else 0
+        self.bytes_in += record["bytes_in"]
+        self.bytes_out += record["bytes_out"]
+        self.latency[slot_of(record["timing_ms"]["total"])] += 1
 
     def add(self, other: Measures) -> None:
         """Add another roll-up to this one."""
@@ -124,22 +140,9 @@ def series_of(record: Mapping[str, Any]) -> Series:
 
 def measures_of(record: Mapping[str, Any]) -> Measures:
     """Return what one record adds."""
-    cost, seconds = record["cost_usd"], record["audio"]["seconds"]
-    # Work is what an upstream answered with a 2xx on a route that has prices; all else costs nothing that is known.
-    worked = record["outcome"] == "ok" and record["route"] in _PRICED
-    return Measures(
-        requests=1,
-        errors=int(record["outcome"] != "ok"),
-        unpriced=int(worked and cost is None),
-        cost_nano=nano(cost) if cost is not None else 0,
-        audio_ms=round(seconds * 1000) if seconds is not None else 0,
-        bytes_in=record["bytes_in"],
-        bytes_out=record["bytes_out"],
-        latency=Counter({slot_of(record["timing_ms"]["total"]): 1}),
-    )
-
-
-_PRICED: Final = frozenset({"transcriptions", "translations", "speech"})
+    measures = Measures()
+    measures.count(record)
+    return measures
 
 
 class Models:
@@ -171,14 +174,28 @@ def added_up(records: Iterable[tuple[Series, Mapping[str, Any]]], models: Models
     """Return what these records add to the roll-ups."""
     sums: dict[Slice, Measures] = {}
     for series, record in records:
-        began = int(datetime.fromisoformat(record["time"]).timestamp())
+        began = second_of(record["time"])
         part = Slice(MINUTE, began - began % MINUTE, models.admit(series))
-        sums.setdefault(part, Measures()).add(measures_of(record))
+        measures = sums.get(part)
+        if measures is None:
+            measures = sums[part] = Measures()
+        measures.count(record)
     for (_, start, series), measures in list(sums.items()):
         sums.setdefault(Slice(HOUR, start - start % HOUR, series), Measures()).add(measures)
     return sums
 
 
+@lru_cache(maxsize=8)  # seconds: records come in their order
+def _epoch(second: str) -> int:
+    return int(datetime.fromisoformat(f"{second}Z").timestamp())
+
+
+def second_of(time: str) -> int:
+    """Return the whole seconds since the epoch of a record's time, ``2026-11-21T08:00:00.123Z``."""
+    return _epoch(time[:19])
+
+
+@lru_cache(maxsize=256)  # prices: many requests cost the same
 def nano(dollars_text: str) -> int:
     """Return a decimal string of dollars in nano-dollars, rounded to the nearest."""
     return int((Decimal(dollars_text) * _NANO).to_integral_value(ROUND_HALF_EVEN))

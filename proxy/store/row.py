@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
 from proxy.store.questions import BadQuestionError
-from proxy.store.rollup import Series, series_of
+from proxy.store.rollup import Series, second_of, series_of
 from proxy.store.words import spread
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def key_of(time: str, record_id: str) -> int:
 
     Two records may have the same; the later to be written takes the next that is free.
     """
-    milliseconds = round(datetime.fromisoformat(time).timestamp() * 1000)
+    milliseconds = second_of(time) * 1000 + int(time[20:23])
     return milliseconds << _BITS | int(record_id[-4:], 16) & (1 << _BITS) - 1
 
 

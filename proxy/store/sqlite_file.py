@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 BUSY: Final = 2.0  # seconds to wait for another process: its batch takes a hundredth of that
 _JOURNAL: Final = 64 * 1024 * 1024  # bytes that the write-ahead log may keep after a burst
+_CHECKPOINT: Final = 4000  # pages, 16 MB, until the log is worked into the file: rarer costs less, longer to read
 _MARK: Final = 0x61756467  # application_id: "audg"
 
 _OF_FILES: Final = (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.DatabaseError)
@@ -144,6 +145,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"store {path}: this file system cannot hold a write-ahead log; is it a network's?")
     connection.execute("PRAGMA synchronous = NORMAL")  # power that fails costs the last records, never the file
     connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
     connection.execute("PRAGMA secure_delete = FAST")  # what is deleted is overwritten where that costs no more I/O
     with transaction(connection):  # also when nothing is to be done: a file that cannot be written fails here
         version = _version(connection, path)

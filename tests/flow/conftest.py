@@ -23,6 +23,7 @@ VIRTUAL_KEY = "sk-flow-virtual"
 AZURE_KEY = "sk-flow-azure"
 MOBILE_KEY = "sk-flow-mobile"
 DESK_KEY = "sk-flow-desk"
+OPS_TOKEN = "sk-flow-ops"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -93,8 +94,8 @@ def _shared(folder: Path, settings: dict[str, Any]) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="session")
 def open_gateway(upstream: Upstream, folder: Path) -> Iterator[Gateway]:
-    """Patient and in open mode: callers bring the provider's key."""
-    yield from _shared(folder, base_settings(upstream))
+    """Patient and in open mode: callers bring the provider's key. It keeps its records, as most gateways do."""
+    yield from _shared(folder, base_settings(upstream, records={"store": "sqlite:open.db"}))
 
 
 @pytest.fixture(scope="session")
@@ -154,6 +155,21 @@ def keyed(keyed_gateway: Gateway, upstream: Upstream) -> Iterator[Stage]:
     for staged in _staged(keyed_gateway, upstream):
         staged.caller_key = MOBILE_KEY
         yield staged
+
+
+@pytest.fixture(scope="session", params=[1, 2], ids=["one process", "two workers"])
+def watched_gateway(request: pytest.FixtureRequest, upstream: Upstream, folder: Path) -> Iterator[Gateway]:
+    """Patient and open, too; its ops listener asks for a token."""
+    records = {"store": f"sqlite:watched-{request.param}.db"}
+    yield from _shared(
+        folder, base_settings(upstream, workers=request.param, records=records, ops={"token": OPS_TOKEN})
+    )
+
+
+@pytest.fixture
+def watched(watched_gateway: Gateway, upstream: Upstream) -> Iterator[Stage]:
+    """A stage before the gateway whose records are looked at, with one process and with two workers."""
+    yield from _staged(watched_gateway, upstream)
 
 
 @pytest.fixture

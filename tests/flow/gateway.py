@@ -42,13 +42,19 @@ def free_port() -> int:
     raise RuntimeError("no free port left")
 
 
+def _port_in(section: dict[str, Any]) -> int | None:
+    """Return the port that settings say, if they say one."""
+    return int(section["listen"].rpartition(":")[2]) if "listen" in section else None
+
+
 class Gateway:
     """A running gateway. ``settings`` is the file's content; the addresses are filled in."""
 
     def __init__(
         self, folder: Path, settings: dict[str, Any], *, wait: bool = True, paused_stdout: bool = False
     ) -> None:
-        self.port, self.ops_port = free_port(), free_port()
+        self.port = _port_in(settings) or free_port()
+        self.ops_port = _port_in(settings.get("ops", {})) or free_port()
         self.settings = {
             "listen": f"127.0.0.1:{self.port}",
             **settings,

@@ -12,7 +12,7 @@ import pytest
 from tests.flow.forms import WAV, audio, field, file, form, usual
 from tests.flow.scripts import CLOSE, READ_ALL, RESET, chunk, chunked_head, error, event, head, hold, reply, send
 from tests.flow.stage import CALLER_KEY
-from tests.flow.test_metrics import samples
+from tests.flow.test_metrics import settled
 from tests.flow.trio import PRICES, got_audio, key_of, targets, told, with_config
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def both(timeout: int = 20_000, **strategy: Any) -> dict[str, Any]:
 def test_whatever_is_no_success_leads_to_the_next_target(trio: Trio, end: End) -> None:
     trio.a.script(*end.steps)
     trio.b.script(READ_ALL, send(reply(200, SAID)))
-    before = samples(trio.a)
+    before = settled(trio.a)
     answer = trio.post(both(end.timeout))
     assert (answer.status, answer.body) == (200, SAID)
     for name, stage in (("a", trio.a), ("b", trio.b)):
@@ -97,7 +97,7 @@ def test_whatever_is_no_success_leads_to_the_next_target(trio: Trio, end: End) -
     assert (record["provider"], record["model_used"], record["outcome"]) == ("b", "at-b", "ok")
     assert (record["retry_count"], record["replay"]) == (1, "memory")
     assert Decimal(record["cost_usd"]) == SECONDS.quantize(Decimal("0.001")) * Decimal(str(PRICES["b"]))
-    after = samples(trio.a)
+    after = settled(trio.a)
     fallback = f'fallbacks_total{{from_provider="a",reason="{end.reason}",to_provider="b"}}'
     assert after[fallback] - before.get(fallback, 0) == 1
     assert sum(value for name, value in after.items() if name.startswith("retries_total")) == sum(

@@ -45,6 +45,20 @@ def samples(stage: Stage) -> dict[str, float]:
     return parsed(exposition(stage))
 
 
+def settled(stage: Stage) -> dict[str, float]:
+    """Return the samples once they count every record that has come out: a page may be a second old."""
+    found: dict[str, float] = {}
+
+    def complete() -> bool:
+        found.clear()
+        found.update(samples(stage))
+        counted = sum(value for name, value in found.items() if name.startswith("requests_total{"))
+        return counted == len(stage.gateway.lines())
+
+    stage.gateway.wait_for(complete, "the metrics to count every record")
+    return found
+
+
 def families(stage: Stage) -> list[Metric]:
     return list(text_string_to_metric_families(exposition(stage)))
 

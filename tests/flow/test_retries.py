@@ -12,7 +12,7 @@ import pytest
 
 from tests.flow.forms import WAV, audio, usual
 from tests.flow.scripts import CLOSE, READ_ALL, RESET, error, hold, send
-from tests.flow.test_metrics import samples
+from tests.flow.test_metrics import settled
 from tests.flow.trio import got_audio, targets, told, with_config
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def counted(answer: Reply) -> tuple[int, str | None]:
 def test_an_upstream_that_asks_for_a_moment_is_asked_again(trio: Trio, status: int) -> None:
     provider = trio.fresh()
     trio.a.script(READ_ALL, send(error(status, headers=SOON)))
-    before = samples(trio.a)
+    before = settled(trio.a)
     assert counted(trio.post(again(provider))) == (200, "1")
     for index in range(2):
         got_audio(trio.a.seen(index=index), WAV)
@@ -54,7 +54,7 @@ def test_an_upstream_that_asks_for_a_moment_is_asked_again(trio: Trio, status: i
     assert (record["retry_count"], record["replay"], record["outcome"]) == (1, "memory", "ok")
     reason = "status_429" if status == 429 else "status_5xx"
     retries = f'retries_total{{provider="{provider}",reason="{reason}"}}'
-    after = samples(trio.a)
+    after = settled(trio.a)
     assert after[retries] - before.get(retries, 0) == 1
     assert not [name for name in after if name.startswith("fallbacks_total") and provider in name]
 

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from proxy.ops import tail as module
+from proxy.store.store import StoreError
 from tests.ops.conftest import LAST_CHUNK, TOKEN, to_the_end
 from tests.ops.records import record
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from proxy.store.store import Arrivals, StoreReader
     from tests.ops.conftest import Desktop
 
     Start = Callable[..., AbstractAsyncContextManager[Desktop]]
@@ -51,7 +53,7 @@ class Listening:
 
     async def names(self, count: int) -> list[str]:
         """Wait for so many records; return their traces."""
-        found = []
+        found: list[str] = []
         while len(found) < count:
             got = (await self.event()).record
             if got is not None:
@@ -125,12 +127,27 @@ async def test_a_listener_that_does_not_read_is_cut_and_the_others_hear_on(
 async def test_a_store_that_is_away_for_a_while_ends_no_stream(desktop: Start) -> None:
     async with desktop() as ops, listening(ops) as stream:
         await stream.event()
-        reader = ops.desk.reader
-        ops.desk.reader = None
-        await asyncio.sleep(0.6)  # a look or two in vain
+        assert ops.desk.reader is not None
+        away = Away(ops.desk.reader)
+        ops.desk.reader = away  # type: ignore[assignment]  # nobody asks it for more
         ops.keep(record("a", minutes=1))
-        ops.desk.reader = reader
+        async with asyncio.timeout(WAIT):
+            while away.asked < 2:
+                await asyncio.sleep(0.01)
+        ops.desk.reader = away.reader
         assert await stream.names(1) == ["a"]
+
+
+class Away:
+    """A store that cannot be reached."""
+
+    def __init__(self, reader: StoreReader) -> None:
+        self.reader = reader
+        self.asked = 0
+
+    async def arrivals(self, _after: int, *, limit: int) -> Arrivals:
+        self.asked += limit > 0
+        raise StoreError("nobody answers")
 
 
 async def test_who_logs_out_hears_no_more(desktop: Start) -> None:
@@ -169,4 +186,12 @@ async def test_there_is_an_end_to_how_many_may_listen(desktop: Start, monkeypatc
             while (await ops.ask("HEAD", "/api/requests/stream")).status != 200 or looking():
                 await asyncio.sleep(0.01)
         async with listening(ops) as stream:
+            await stream.event()
+
+
+async def test_a_shutdown_waits_for_no_listener(desktop: Start) -> None:
+    async with desktop() as ops, listening(ops) as stream:
+        await stream.event()
+        await ops.ops.close()
+        with pytest.raises(aiohttp.ClientPayloadError):
             await stream.event()

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily
 
 from proxy.records.exposition import Exposition, takes_openmetrics
@@ -178,3 +178,12 @@ async def test_a_rendering_that_failed_is_tried_again_by_the_next() -> None:
     with pytest.raises(ValueError, match="broken"):
         await exposition.answer("")
     assert await times(exposition) == 2
+
+
+async def test_gauges_can_be_had_by_one_of_their_labels_as_they_are_now() -> None:
+    registry = CollectorRegistry()
+    flights = Gauge("audiogate_upstream_in_flight", "x", ["provider"], registry=registry)
+    Gauge("audiogate_draining", "x", registry=registry)
+    exposition = Exposition(registry, lambda: flights.labels("up").set(3))
+    found = await exposition.values("provider", "audiogate_upstream_in_flight", "audiogate_absent")
+    assert found == {"audiogate_upstream_in_flight": {"up": 3.0}}

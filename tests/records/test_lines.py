@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import select
 import threading
 import time
+import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from proxy.records.heard import Heard, heard_from
 from proxy.records.lines import Lines
 
 if TYPE_CHECKING:
@@ -26,10 +29,10 @@ PATIENCE = 5.0  # seconds
 class Pipe:
     """A real pipe with a :class:`Lines` at its writing end."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, transcripts: bool = False) -> None:
         self.reader, self.writer = os.pipe()
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PIPE)
-        self.lines = Lines(self.writer, limit)
+        self.lines = Lines(self.writer, limit, transcripts=transcripts)
 
     def read(self, enough: int) -> list[dict[str, Any]]:
         """Return the lines read until there are ``enough`` of them."""
@@ -53,8 +56,8 @@ class Pipe:
 
 
 @contextmanager
-def pipe(limit: int = 1_000) -> Iterator[Pipe]:
-    made = Pipe(limit)
+def pipe(limit: int = 1_000, *, transcripts: bool = False) -> Iterator[Pipe]:
+    made = Pipe(limit, transcripts=transcripts)
     try:
         yield made
     finally:
@@ -167,3 +170,54 @@ def test_a_descriptor_that_somebody_made_non_blocking_still_carries_whole_lines(
         assert [each["n"] for each in found] == list(range(100))
         assert {each["text"] for each in found} == {LONG}
         assert end.lines.dropped == 0
+
+
+# What was said
+
+
+def heard(text: str) -> Heard:
+    found = heard_from("text/plain", None, redact=False)
+    assert found is not None
+    found.feed(text.encode())
+    return found
+
+
+def test_what_was_said_is_in_a_line_only_if_that_is_wanted() -> None:
+    record = {"n": 1, "outcome": "ok", "transcript": heard("hello"), "segments": None, "transcript_cut": False}
+    silent = {"n": 1, "outcome": "ok", "transcript": None, "segments": None, "transcript_cut": False}
+    with pipe() as end:
+        end.lines.put(record)
+        assert end.read(1) == [silent]
+        end.lines.transcripts = True
+        end.lines.put(record)
+        assert end.read(1) == [silent | {"transcript": "hello"}]
+    assert isinstance(record["transcript"], Heard)
+
+
+def test_lines_without_what_was_said_hold_no_reply() -> None:
+    with pipe() as end:
+        end.lines.put({"text": "x" * PIPE * 2})  # the thread is busy with it until somebody reads
+        until(lambda: not end.lines._waiting)
+        reply = weakref.ref(kept := heard("hello"))
+        end.lines.put({"n": 1, "transcript": kept})
+        del kept
+        gc.collect()
+        assert len(end.lines._waiting) == 1
+        assert reply() is None
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["replies", "lines"])
+def test_what_waits_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch, *, written: bool) -> None:
+    size, most = 40_000, 640_000
+    monkeypatch.setattr("proxy.records.lines._MOST_BYTES", most)
+    with pipe(transcripts=True) as end:
+        end.lines.put({"text": "x" * PIPE * 2})
+        until(lambda: not end.lines._waiting)
+        for number in range(40):
+            line = json.dumps({"n": number, "text": "y" * size}).encode() + b"\n"
+            end.lines.put(line if written else {"n": number, "transcript": heard("y" * size)})
+        assert 40 - most // size <= end.lines.dropped <= 40 - most // size + 1
+        kept = len(end.lines._waiting)
+        assert kept == 40 - end.lines.dropped
+        found = end.read(1 + kept)[1:]
+        assert [each["n"] for each in found] == list(range(40 - kept, 40))

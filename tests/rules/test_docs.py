@@ -104,11 +104,14 @@ def commands() -> dict[str, set[str]]:
     parser = _parser()
     (inner,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     choices = cast("dict[str, argparse.ArgumentParser]", inner.choices)
-    return {name: _flags(choice) for name, choice in choices.items()} | {"": _flags(parser)}
+    own = {flag for action in parser._actions for flag in action.option_strings}
+    return {name: _flags(choice) for name, choice in choices.items()} | {"": own}
 
 
 def _flags(parser: argparse.ArgumentParser) -> set[str]:
-    return {flag for action in parser._actions for flag in action.option_strings}
+    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    below = [_flags(choice) for action in inner for choice in action.choices.values()]
+    return {flag for action in parser._actions for flag in action.option_strings}.union(*below)
 
 
 COMMANDS = commands()

@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 
 import proxy
-from tests.rules.sources import Import, imports, module, python_files
+from tests.rules.sources import ROOT, Import, imports, module, python_files, tracked
 
 MAP = proxy.__doc__ or ""
 ROOMS = re.findall(r"^    (\w+) {2,}\S", MAP, re.MULTILINE)
@@ -87,9 +87,24 @@ def test_rooms_import_only_what_lies_below_them() -> None:
 
 
 def test_nobody_imports_the_server_but_the_commands_and_nobody_the_relay_but_the_server() -> None:
-    importers = {room: {room_of(i.importer) for i in inner_imports() if room_of(i.imported) == room} for room in ROOMS}
+    importers = {
+        room: {room_of(i.importer) for i in inner_imports() if room_of(i.imported) == room and not i.typing}
+        for room in ROOMS
+    }
     assert importers["server"] <= {"server", "cli"}
     assert importers["relay"] <= {"relay", "server"}
+    assert importers["ops"] <= {"ops", "server"}
+
+
+def test_only_those_who_keep_records_and_show_them_know_of_the_store() -> None:
+    importers = {room_of(i.importer) for i in inner_imports() if room_of(i.imported) == "store"}
+    assert importers == {"store", "ops", "server"}
+
+
+def test_the_console_is_a_folder_of_files_and_no_room() -> None:
+    console = [path for path in tracked() if path.relative_to(ROOT).parts[:2] == ("proxy", "console")]
+    assert "index.html" in {path.name for path in console}
+    assert not [path for path in console if path.suffix == ".py"]
 
 
 def test_a_command_loads_only_what_it_needs() -> None:

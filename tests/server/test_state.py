@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.server.logs import log, set_up
 from proxy.ops.state import State
+from proxy.server.logs import log, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -64,7 +64,7 @@ def test_a_relative_path_in_the_file_starts_at_its_folder(read: Read, tmp_path: 
 
 def test_a_relative_path_from_outside_starts_where_we_run(read: Read) -> None:
     variable = read("", {"AUDIOGATE_RECORDS__STORE": "sqlite:x.db"}).settings.records.store
-    flag = read("records: {store: none}", **{"records.store": "sqlite:y.db"}).settings.records.store
+    flag = read("records: {store: none}", {}, **{"records.store": "sqlite:y.db"}).settings.records.store
     assert (variable.url, flag.url) == ("sqlite:x.db", "sqlite:y.db")
     assert variable.named
     assert flag.named
@@ -84,7 +84,7 @@ def test_a_file_may_hold_the_address(read: Read, tmp_path: Path) -> None:
 
 
 def test_a_mistake_in_a_flag_names_the_flag(refuse: Refuse) -> None:
-    assert refuse("", **{"records.store": "nowhere"}) == [f"records.store: {MUST} (in --store)"]
+    assert refuse("", {}, **{"records.store": "nowhere"}) == [f"records.store: {MUST} (in --store)"]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,16 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         assert _run("umount", "-l", str(folder)) is None
 
 
+@contextmanager
+def covered(folder: Path) -> Iterator[None]:
+    """Cover a folder with an empty disk that nobody may write to; what is below comes back in the end."""
+    assert _run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)) is None
+    try:
+        yield
+    finally:
+        assert _run("umount", "-l", str(folder)) is None
+
+
 def make_read_only(disk: Path) -> None:
     """Let nobody write to a small disk any more."""
     assert _run("mount", "-o", "remount,ro", str(disk)) is None

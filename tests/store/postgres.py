@@ -32,7 +32,6 @@ _PATIENCE: Final = 60.0  # seconds for one command: a slow machine, not a hangin
 _SETTINGS: Final = """
 listen_addresses = '127.0.0.1'
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 autovacuum_naptime = 1s
 max_connections = 60

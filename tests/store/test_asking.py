@@ -168,7 +168,7 @@ async def test_an_export_of_many_is_complete_and_in_order(store: Store) -> None:
 async def test_an_export_holds_what_was_there_when_it_began(store: Store) -> None:
     records = some(1000, span=3600)
     store.write(*records)
-    found = []
+    found: list[str] = []
     async for batch in store.reader.export(Filters()):
         if not found:
             store.write(made(1, at=NOON + 7200))

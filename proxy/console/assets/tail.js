@@ -1,0 +1,32 @@
+/** The live tail: each new record as it is kept, by server-sent events. */
+
+/** @typedef {import("./types.js").RequestRecord} RequestRecord */
+
+const AGAIN = 3000; // milliseconds until a stream that the browser has given up is asked for anew
+
+/**
+ * Listen for new records until `close` is called.
+ * @param {{record: (record: RequestRecord) => void, opened: () => void, lost: () => void}} told
+ *   `opened` is called each time the stream (again) tells of what is new from now on
+ */
+export function listen(told) {
+  /** @type {EventSource | null} */
+  let source = null;
+  let timer = 0;
+  const open = () => {
+    source = new EventSource("/api/requests/stream");
+    source.addEventListener("open", told.opened);
+    source.addEventListener("message", (event) => told.record(JSON.parse(event.data)));
+    source.addEventListener("error", () => {
+      told.lost();
+      if (source?.readyState === EventSource.CLOSED) timer = setTimeout(open, AGAIN); // refused: a log-in, a store
+    });
+  };
+  open();
+  return {
+    close() {
+      clearTimeout(timer);
+      source?.close();
+    },
+  };
+}
