@@ -172,7 +172,7 @@ function axes(chart) {
   ];
   const show = (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => chart.show(tick));
   return [
-    { ...axis, grid: { show: false }, space: 64, values: times },
+    { ...axis, grid: { show: false }, size: 42, space: 64, values: times },
     { ...axis, grid: { stroke: colour("--line"), width: 1 }, size: 64, space: 36, values: show },
   ];
 }
