@@ -29,9 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium. It ends with this folder's tests: its driver would keep later tests from their event loops."""
+    """Debian's Chromium. It ends with each file: while its driver runs, no other test of a worker has an event loop."""
     if (reason := missing("chromium")) is not None:
         assert not in_ci(), reason
         pytest.skip(reason)
@@ -39,21 +39,21 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def upstream() -> Iterator[Upstream]:
     running = Upstream()
     yield running
     running.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="browser-"))
     yield path
     shutil.rmtree(path)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def gateway(upstream: Upstream, folder: Path) -> Iterator[Gateway]:
     """The gateway that most tests share: what they send they know by its words."""
     running = Gateway(folder, settings(upstream, folder))

@@ -29,7 +29,7 @@ SKIPPED = """() => [...document.querySelectorAll("h1, h2, h3")].filter((one) => 
   .map((one) => Number(one.tagName[1])).filter((level, at, all) => level > (at ? all[at - 1] : 0) + 1)"""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def lived(gateway: Gateway, upstream: Upstream) -> dict[str, Any]:
     """A gateway that has seen some of everything; the record of a request with a detail worth looking at."""
     trace = f"l-{uuid.uuid4().hex}"

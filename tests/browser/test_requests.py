@@ -92,6 +92,7 @@ def test_its_detail_has_the_exact_transcript_cost_latency_and_attempts(
     assert page.locator(".waterfall svg rect").count() >= 3
     raw = page.locator("details.raw pre")
     page.get_by_text("Raw record").click()
+    expect(raw).to_contain_text(record["id"])
     assert json.loads(raw.inner_text())["id"] == record["id"]
 
 

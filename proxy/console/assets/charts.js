@@ -7,11 +7,14 @@ import { colour, onThemeChange } from "./theme.js";
 /**
  * @typedef {{name: string, colour: string, values: (number | null)[], dash?: number[]}} Line
  * @typedef {{title: string, unit: string, kind: "bars" | "lines", times: number[], bucket: number, lines: Line[],
- *   show: (value: number | null) => string, total?: (at: number | null) => string, open?: (at: number) => void}} Chart
- *   `times` are seconds; bars are stacked in the order of `lines`; `total` is said beside the title
+ *   show: (value: number | null) => string, total?: (at: number | null) => string, open?: (at: number) => void,
+ *   whole?: boolean}} Chart
+ *   `times` are seconds; bars are stacked in the order of `lines`; `total` is said beside the title;
+ *   `whole`: there are no halves of what is counted
  */
 
 const HEIGHT = 200; // pixels
+const STEPS = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 const SCRIPT = "/assets/vendor/uPlot.iife.min.js";
 
 /** @type {Promise<any> | null} */
@@ -172,8 +175,15 @@ function axes(chart) {
   ];
   const show = (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => chart.show(tick));
   return [
-    { ...axis, grid: { show: false }, space: 64, values: times },
-    { ...axis, grid: { stroke: colour("--line"), width: 1 }, size: 64, space: 36, values: show },
+    { ...axis, grid: { show: false }, size: 42, space: 64, values: times },
+    {
+      ...axis,
+      grid: { stroke: colour("--line"), width: 1 },
+      size: 64,
+      space: 36,
+      values: show,
+      ...(chart.whole ? { incrs: STEPS } : {}),
+    },
   ];
 }
 

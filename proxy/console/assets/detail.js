@@ -325,18 +325,18 @@ function metadataCard({ metadata }) {
 
 /** @param {RequestRecord} record */
 function rawCard(record) {
-  const text = JSON.stringify(record, null, 2);
-  return h(
+  const text = () => JSON.stringify(record, null, 2);
+  const copy = copyButton("Copy JSON", text);
+  const code = h("code", {});
+  const card = h(
     "details",
     { class: "card raw" },
     h("summary", {}, h("h2", {}, "Raw record")),
-    h(
-      "div",
-      { class: "raw-tools" },
-      copyButton("Copy JSON", () => text),
-    ),
-    h("pre", { tabindex: "0", "aria-label": "The record as JSON" }, h("code", {}, text)),
+    h("div", { class: "raw-tools" }, copy),
+    h("pre", { tabindex: "0", "aria-label": "The record as JSON" }, code),
   );
+  card.addEventListener("toggle", () => fill(code, card.open && text())); // a long transcript is not laid out twice
+  return card;
 }
 
 /** @param {string} title @param {...any} content */

@@ -46,6 +46,7 @@ function requestChart(all, line) {
       { name: "OK", colour: "--series-1", values: line((one) => one.requests - one.errors, 0) },
     ],
     show: count,
+    whole: true,
   };
 }
 

@@ -144,7 +144,9 @@ export class RequestList {
       this.#table.put(page.items);
       this.#next = page.next;
       this.#complete = true;
+      for (const { id } of page.items) this.#waiting.delete(id);
       this.#drawState();
+      this.#offer();
     } catch (error) {
       if (!mine.signal.aborted) this.#drawFailure(error);
     } finally {
@@ -224,14 +226,14 @@ export class RequestList {
 
   /** Show what is new if that moves nothing under the reader's eyes or hand; else say how much it is. */
   #offer() {
-    if (!this.#waiting.size || !this.#shown || this.#shown.signal.aborted) return;
+    if (!this.#complete || !this.#waiting.size || !this.#shown || this.#shown.signal.aborted) return;
     if (!this.#paused && !this.#reading) this.#insert();
     if (!this.#paused && this.#aiming) this.#gathering ||= setTimeout(() => this.#gathered(), AIMED);
     else this.#drawNews();
   }
 
   #insert() {
-    if (!this.#complete || !this.#waiting.size) return;
+    if (!this.#waiting.size) return;
     const records = [...this.#waiting.values()];
     this.#waiting.clear();
     this.#table.put(records, { fresh: true });
@@ -252,7 +254,7 @@ export class RequestList {
 
   #togglePause() {
     this.#paused = !this.#paused;
-    if (!this.#paused) this.#insert();
+    if (!this.#paused && this.#complete) this.#insert();
     this.#drawNews();
     this.#drawPause();
   }
@@ -342,7 +344,7 @@ export class RequestList {
   }
 
   #scrolled() {
-    if (this.#paused || !this.#waiting.size || this.#reading) return;
+    if (this.#paused || !this.#complete || !this.#waiting.size || this.#reading) return;
     this.#insert();
     this.#drawNews();
   }

@@ -1,7 +1,7 @@
 /** The table of requests: one line each, the newest on top, walked through with the arrow keys. */
 
 import { fill, h } from "./dom.js";
-import { UNKNOWN, milliseconds, moment, money, seconds, wholeMoment } from "./format.js";
+import { UNKNOWN, many, milliseconds, moment, money, seconds, wholeMoment } from "./format.js";
 import { model, outcome, route } from "./words.js";
 
 /** @typedef {import("./types.js").RequestRecord} RequestRecord */
@@ -160,12 +160,15 @@ function line(record) {
   const link = h("a", { href: `/requests/${record.id}`, tabindex: "-1" }, moment(record.time));
   const cells = {
     time: h("time", { datetime: record.time, title: wholeMoment(record.time) }, link),
-    status: h(
-      "span",
-      { class: `badge ${tone}` },
-      record.status === null ? name : `${record.status}`,
-      record.outcome !== "ok" && h("span", { class: "badge-word" }, record.error_code ?? name),
-    ),
+    status: [
+      h(
+        "span",
+        { class: `badge ${tone}` },
+        record.status === null ? name : `${record.status}`,
+        record.outcome !== "ok" && h("span", { class: "badge-word" }, record.error_code ?? name),
+      ),
+      record.retry_count > 0 && h("span", { class: "mark" }, many(record.attempts.length, "attempt")),
+    ],
     route: route(record.route),
     target: record.provider
       ? [

@@ -60,9 +60,7 @@ function explained({ from, to }) {
 export function rowsOf(record) {
   const rows = record.attempts.map((attempt, at) => ({
     title: record.attempts.length > 1 ? `${at + 1}. ${attempt.provider}` : attempt.provider,
-    note: [attempt.model, ending(attempt), attempt.replayed && "replayed", attempt.hedged && "hedged"]
-      .filter(Boolean)
-      .join(", "),
+    note: [ending(attempt), attempt.replayed && "replayed", attempt.hedged && "hedged"].filter(Boolean).join(", "),
     phases: phasesOf(attempt, record.timing_ms.total),
     tone: attemptTone(attempt),
   }));
