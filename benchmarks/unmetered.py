@@ -1,7 +1,7 @@
 """The gateway without metering, to see what metering costs: ``python -m benchmarks.unmetered serve -c FILE``.
 
-No duration is measured, no usage read, no price looked up, no metric counted. There is no such setting: what it would
-save is too little to be worth records that do not know what a request cost.
+No duration is measured, no usage read, no price looked up, and no metric tells of any; requests are counted as ever.
+There is no such setting: what it would save is too little to be worth records that do not know what a request cost.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from proxy import cli
 from proxy.audio import meter
 from proxy.audio.duration import Unmeasured
-from proxy.records.metrics import Metrics
+from proxy.records.consumption import ConsumptionMetrics
 from proxy.relay.bill import Bill
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ WITHOUT = (
     (Bill, "whole", _no_headers),
     (Bill, "open", _nothing),
     (Bill, "close", _nothing),
-    (Metrics, "observe", _nothing),
+    (ConsumptionMetrics, "observe", _nothing),
 )
 
 if __name__ == "__main__":
