@@ -7,24 +7,22 @@ There is no such setting: what it would save is too little to be worth records t
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from proxy import cli
 from proxy.audio import meter
 from proxy.audio.duration import Unmeasured
+from proxy.metering.observer import ReplyObserver
 from proxy.records.consumption import ConsumptionMetrics
-from proxy.relay.bill import Bill
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from proxy.relay import bill
 
 
 def _nothing(*_arguments: Any, **_options: Any) -> None:
     return None
 
 
-def _no_headers(*_arguments: Any) -> Mapping[str, str]:
-    return {}
+def _unobserved(*_headers: str | None) -> ReplyObserver:
+    return ReplyObserver()
 
 
 def _unmeasured(_container: object) -> Unmeasured:
@@ -33,9 +31,9 @@ def _unmeasured(_container: object) -> Unmeasured:
 
 WITHOUT = (
     (meter, "probe_for", _unmeasured),
-    (Bill, "whole", _no_headers),
-    (Bill, "open", _nothing),
-    (Bill, "close", _nothing),
+    (bill, "usage_in", _nothing),
+    (bill, "observer_for", _unobserved),
+    (bill.Bill, "settle", _nothing),
     (ConsumptionMetrics, "observe", _nothing),
 )
 
