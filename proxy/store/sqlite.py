@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ARRIVALS: Final = 10_000  # kept for those who follow: minutes of a busy gateway
 _VACUUMED: Final = 1000  # pages given back at a time: 4 MB are moved within milliseconds
 _MERGED: Final = 500  # pages of the index of words that are rewritten at a time: some ten milliseconds
-_AT_ONCE: Final = (64, 8, 1)  # rows of one statement: each costs the interpreter's lock once
+_AT_ONCE: Final = (250, 50, 10, 1)  # rows of one statement: each costs the interpreter's lock once
 
 _SERIES: Final = "INSERT INTO series (route, provider, model, key, status, outcome, seen)"
 _SERIES_ELSE: Final = """ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen)
