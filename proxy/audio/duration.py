@@ -7,16 +7,14 @@ and its bytes cross all the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 Source = Literal["header", "walked", "bytes", "unknown"]
 """``header``: the container says so. ``walked``: its frames, pages or blocks were counted. ``bytes``: the bytes that
 arrived, over the byte rate of the header."""
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(NamedTuple):
     """The length of some audio in seconds (None: unknown), how it was learnt, and whether the file was cut short.
 
     ``ended_early`` says that the file promised more than arrived; ``seconds`` is then what did arrive, as far as that

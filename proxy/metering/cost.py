@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from proxy.metering.prices import Price
@@ -18,8 +17,7 @@ _PICODOLLAR: Final = Decimal("0.000000000001")
 _ZERO: Final = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What a request costs in US dollars, to twelve places, and what that was learnt from; None: not known."""
 
     usd: Decimal | None

@@ -7,7 +7,7 @@ docs/prices.md explains its columns.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -75,22 +75,22 @@ class Price:
     source: str = ""
     source_date: str = ""
     notes: str = ""
+    is_known: bool = field(init=False, repr=False, compare=False)
+    """Whether there is a rate."""
+    is_free: bool = field(init=False, repr=False, compare=False)
+    """Whether nothing is charged, which is something else than not known."""
+
+    def __post_init__(self) -> None:
+        """Look at the rates once: every request asks."""
+        rates = self.rates
+        object.__setattr__(self, "is_known", bool(rates))
+        object.__setattr__(self, "is_free", bool(rates) and not any(rates))
 
     @property
     def rates(self) -> tuple[Decimal, ...]:
         """Every rate that is known."""
         found = (self.usd, self.text_input, self.audio_input, self.output)
         return tuple(rate for rate in found if rate is not None)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether there is a rate."""
-        return bool(self.rates)
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nothing is charged, which is something else than not known."""
-        return self.is_known and not any(self.rates)
 
 
 def shut_down(price: Price | None, today: Day) -> bool:

@@ -7,9 +7,8 @@ negative, not finite, or larger than any reply could give is nobody's word, and 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MEMBERS: Final = frozenset(
     {
@@ -33,8 +32,7 @@ _WRITTEN: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,30})?")
 """A number in a string, as vLLM writes ``duration``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What a provider counted, or what was sent to it; None is what nobody said.
 
     ``audio_tokens`` are those of the input; ``seconds`` is the audio that the provider says it processed;

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -123,7 +122,7 @@ class Bill:
         if record.audio_seconds is None and (seconds := self._reported(usage)) is not None:
             record.audio_seconds, record.seconds_source = seconds, "reported"
         if record.characters is not None:
-            usage = replace(usage or Usage(), characters=record.characters)
+            usage = (usage or Usage())._replace(characters=record.characters)
         record.usage = usage.document() if usage is not None else None
         cost = cost_of(self._price(self._mode), usage, record.audio_seconds)
         record.cost_usd, record.cost_basis = cost.text, cost.basis
