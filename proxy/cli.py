@@ -179,9 +179,10 @@ def _flags(given: argparse.Namespace) -> dict[str, Any]:
 
 def _serve(given: argparse.Namespace) -> int:
     from proxy.server.activation import take
+    from proxy.server.failing import CannotStartError
     from proxy.server.logs import set_up
     from proxy.server.notify import Notifier
-    from proxy.server.process import CannotStartError, run, serve_alone
+    from proxy.server.process import run, serve_alone
     from proxy.server.reload import Source
     from proxy.server.workers import supervise
     from proxy.settings import SettingsError

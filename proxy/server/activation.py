@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from proxy.server.process import CannotStartError
+from proxy.server.failing import CannotStartError
 from proxy.settings import Address
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ import aiohttp
 from proxy.engines import sample_path
 from proxy.ops.playground import loopback_url
 from proxy.ops.state import State
+from proxy.server.failing import CannotStartError
 from proxy.server.logs import set_up
 from proxy.server.ops import Ops
-from proxy.server.process import CannotStartError, Process, listen_ops, open_store, run
+from proxy.server.process import Process, listen_ops, open_store, run
 from proxy.server.reload import Source
 from proxy.settings import SettingsError
 

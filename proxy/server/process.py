@@ -30,6 +30,7 @@ from proxy.routing.breaker import LEVELS, circuits_in
 from proxy.server.certificates import remarks
 from proxy.server.drain import Stop, drain
 from proxy.server.exporter import Exporter
+from proxy.server.failing import CannotStartError, cannot_listen
 from proxy.server.gateway import Listener
 from proxy.server.keeping import kept_for, reader_for, recorder_for, tried
 from proxy.server.lag import watch_lag
@@ -49,10 +50,6 @@ if TYPE_CHECKING:
 _STDOUT = 1
 _COUNT_EVERY = 0.02  # seconds: no scrape comes so close upon another, and whoever scrapes us alone gets all of them
 _COUNT_AT_ONCE = 64  # records: a millisecond of counting, during which nothing else is done
-
-
-class CannotStartError(Exception):
-    """The gateway could not start for a reason outside its settings; the message is one line for the user."""
 
 
 class Process:
@@ -295,12 +292,6 @@ async def listen_ops(ops: Ops, address: Address, passed: Sequence[int] = ()) -> 
         return await ops.start(address, passed)
     except OSError as error:
         raise cannot_listen(address, error) from None
-
-
-def cannot_listen(address: Address, error: OSError) -> CannotStartError:
-    """Say that an address cannot be had, in the words of the system's error and without its numbers."""
-    reason = (error.strerror or str(error)).rpartition(": ")[2].rstrip(")")
-    return CannotStartError(f"cannot listen on {address}: {reason.lower()}")
 
 
 def announce(gateway: str, ops: str, loaded: Loaded, notifier: Notifier) -> None:

@@ -28,14 +28,13 @@ from proxy.records.meters import Meters
 from proxy.records.sinks import SinkLevels, TimedLines
 from proxy.records.workers import Merged, directory, ended, sharing
 from proxy.server.drain import Stop
+from proxy.server.failing import CannotStartError, cannot_listen
 from proxy.server.keeping import reader_for
 from proxy.server.logs import log
 from proxy.server.ops import Ops
 from proxy.server.process import (
-    CannotStartError,
     Process,
     announce,
-    cannot_listen,
     listen_ops,
     open_store,
     show_build,

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from proxy.server.process import CannotStartError
+from proxy.server.failing import CannotStartError
 from proxy.server.workers import _claim
 from proxy.settings import Address
 
