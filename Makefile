@@ -8,9 +8,10 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.local
 	@$(BIN)/audiogate demo $(ARGS)
 
+# More workers than cores: half of the tests wait for a process or a timeout.
 test: $(VENV)/.test
 	@$(BIN)/python -m tests.bootstrap
-	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n $$((2 * $$(nproc))) --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
