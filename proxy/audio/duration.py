@@ -56,6 +56,9 @@ class Probe:
         except NonsenseError:
             self._lost = True
 
+    def end(self) -> None:
+        """Take note that no more bytes will come; what :meth:`finish` says is the same."""
+
     def finish(self) -> Duration:
         """Return what the bytes have shown by now. May be asked at any time: early, it tells of what has arrived."""
         if self._lost:

@@ -85,6 +85,11 @@ class Meter:
         """Take note that no more will come: a short file shows only now what it is."""
         if self._probe is None and self._head:
             self._begin()
+        try:
+            if self._probe is not None:
+                self._probe.end()
+        except Exception as error:  # noqa: BLE001  (see feed)
+            self._give_up(error)
         self._final = self.duration
 
     def _begin(self) -> None:

@@ -36,6 +36,11 @@ class Mp3Probe(PieceProbe):
             return 0.0
         return max(0.0, self._walker.seconds - self._walker.gap) if self._flac is None else self._flac.seconds
 
+    def end(self) -> None:
+        """Look at the last bytes for good: :meth:`finish` need not take them for what may still go on."""
+        if self._flac is None:
+            self._walker.end()
+
     def _take(self, chunk: bytes) -> None:
         if self._new:
             self._new = False

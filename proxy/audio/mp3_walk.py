@@ -102,24 +102,27 @@ class FrameWalker:
         else:
             self._skip = at - len(chunk)
 
+    def end(self) -> None:
+        """Look at every byte, for no more will come."""
+        held, skip = self._held, self._skip
+        if not held and not skip:
+            return  # the end of the last frame
+        self._held, self._skip = b"", 0
+        end = self._walk(held, 0, final=True) + (0 if held else skip)
+        if end > len(held) and self._in_frame:
+            self.cut = True
+            self.frames -= 1
+            self._kind_frames -= 1
+
     def ended(self) -> FrameWalker:
-        """Return a walker that knows that no more bytes come, and so has looked at every one."""
+        """Return a walker that has seen the end here, while this one may go on."""
         if not self._held and not self._skip:
-            return self  # the end of the last frame
-        last, patience = (
-            FrameWalker.__new__(FrameWalker),
-            _Patience.__new__(_Patience),
-        )  # copy.copy takes ten times as long
+            return self
+        last, patience = FrameWalker.__new__(FrameWalker), _Patience.__new__(_Patience)  # a tenth of copy.copy's time
         last.__dict__.update(self.__dict__)
         patience.__dict__.update(self._patience.__dict__)
-        last._held = b""
         last._patience = patience
-        held = self._held
-        end = last._walk(held, 0, final=True) + (0 if held else self._skip)
-        if end > len(held) and last._in_frame:
-            last.cut = True
-            last.frames -= 1
-            last._kind_frames -= 1
+        last.end()
         return last
 
     def _walk(self, data: bytes, at: int, *, final: bool = False) -> int:
