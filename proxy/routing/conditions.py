@@ -192,25 +192,24 @@ def _entry(key: str, value: Any, facts: Facts) -> Verdict:
 
 
 def _every(verdicts: Iterable[Verdict]) -> Verdict:
-    """Whether all hold: one that does not settles it, whatever is still to come."""
-    needed: ParamNeeded | None = None
-    for verdict in verdicts:
-        if verdict is False:
-            return False
-        if isinstance(verdict, ParamNeeded):
-            needed = needed or verdict
-    return True if needed is None else needed
+    """Whether all hold: one that does not settles it."""
+    return _settled(verdicts, by=False)
 
 
 def _either(verdicts: Iterable[Verdict]) -> Verdict:
-    """Whether one holds: one that does settles it, whatever is still to come."""
+    """Whether one holds: one that does settles it."""
+    return _settled(verdicts, by=True)
+
+
+def _settled(verdicts: Iterable[Verdict], *, by: bool) -> Verdict:
+    """Return ``by`` if one of the verdicts is that, whatever is still to come; else what is needed, if anything is."""
     needed: ParamNeeded | None = None
     for verdict in verdicts:
-        if verdict is True:
-            return True
+        if verdict is by:
+            return by
         if isinstance(verdict, ParamNeeded):
             needed = needed or verdict
-    return False if needed is None else needed
+    return not by if needed is None else needed
 
 
 def _equal(found: Any, wanted: Any) -> bool:

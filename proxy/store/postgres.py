@@ -285,19 +285,8 @@ def _series(series: Series, seen: int) -> tuple[int | str, ...]:
 
 
 def _rollup(part: Slice, sums: Measures) -> tuple[int | str, ...]:
-    return (
-        part.period,
-        part.start,
-        number_of(part.series),
-        sums.requests,
-        sums.errors,
-        sums.unpriced,
-        sums.cost_nano,
-        sums.audio_ms,
-        sums.bytes_in,
-        sums.bytes_out,
-        number_of_latencies(sums.latency),
-    )
+    latencies = number_of_latencies(sums.latency)
+    return (part.period, part.start, number_of(part.series), *sums.sums, latencies)
 
 
 def _columns(rows: Sequence[Sequence[object]]) -> list[list[object]]:

@@ -13,7 +13,7 @@ from proxy.store.postgres_forms import cursor_of, latencies_of, place_at, plain,
 from proxy.store.postgres_schema import MIGRATIONS, form_of
 from proxy.store.rollup import Measures, Stats
 from proxy.store.row import document_of, first_key
-from proxy.store.store import Arrivals, Page, StoreError
+from proxy.store.store import Arrivals, Page, StoreError, exported
 from proxy.store.words import phrases
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _PATIENCE: Final = 10.0  # seconds that an answer may take: somebody is looking at an empty page
 _CONNECTIONS: Final = 3  # a page, a chart and the live tail do not wait for each other
-_EXPORTED: Final = 200  # records of a batch: a few hundred kilobytes
 _MERGED: Final = 400  # series whose records are looked up one by one: a hundredth of a second at most
 _SESSION: Final = {
     "application_name": "audiogate",
@@ -73,16 +72,9 @@ class PostgresReader:
         found = await self._fetch("SELECT document FROM audiogate.requests WHERE id = $1", wanted)
         return document_of(found[0][0]) if found else None
 
-    async def export(self, filters: Filters) -> AsyncIterator[Sequence[Document]]:
-        """Yield all records that ``filters`` pass, newest first, in batches; what comes meanwhile is not among them."""
-        cursor: str | None = None
-        while True:
-            page = await self.page(filters, limit=_EXPORTED, before=cursor)
-            if page.items:
-                yield page.items
-            if page.next is None:
-                return
-            cursor = page.next
+    def export(self, filters: Filters) -> AsyncIterator[Sequence[Document]]:
+        """Yield all records that ``filters`` pass, newest first, in batches, without holding them all."""
+        return exported(self, filters)
 
     async def stats(self, question: StatsQuestion) -> Stats:
         """Return what happened in a span, from the roll-ups alone."""

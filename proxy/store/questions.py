@@ -7,7 +7,7 @@ a span that ends now (``15m``, ``24h``, ``30d``).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -128,14 +128,7 @@ def stats_from(given: Mapping[str, str], now: float) -> StatsQuestion:
         until=last,
         bucket=bucket,
         group_by=group,
-        filters=Filters(
-            statuses=filters.statuses,
-            outcomes=filters.outcomes,
-            providers=filters.providers,
-            models=filters.models,
-            keys=filters.keys,
-            routes=filters.routes,
-        ),
+        filters=replace(filters, since=None, until=None),
     )
 
 

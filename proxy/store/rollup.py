@@ -82,6 +82,19 @@ class Measures:
         for slot, count in other.latency.items():  # half the time of Counter.update
             self.latency[slot] += count
 
+    @property
+    def sums(self) -> tuple[int, ...]:
+        """Everything but the latencies, in the order of the stores' columns."""
+        return (
+            self.requests,
+            self.errors,
+            self.unpriced,
+            self.cost_nano,
+            self.audio_ms,
+            self.bytes_in,
+            self.bytes_out,
+        )
+
     def document(self) -> dict[str, Any]:
         """Return the measures as the API shows them: dollars as a decimal string, times in their units."""
         return {

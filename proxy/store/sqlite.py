@@ -143,19 +143,7 @@ def _keep(connection: sqlite3.Connection, rows: Sequence[Row], sums: Mapping[Sli
 
 
 def _rollup(part: Slice, series: int, sums: Measures) -> tuple[int | bytes, ...]:
-    return (
-        part.period,
-        part.start,
-        series,
-        sums.requests,
-        sums.errors,
-        sums.unpriced,
-        sums.cost_nano,
-        sums.audio_ms,
-        sums.bytes_in,
-        sums.bytes_out,
-        packed(sums.latency),
-    )
+    return (part.period, part.start, series, *sums.sums, packed(sums.latency))
 
 
 def _delete(connection: sqlite3.Connection, found: Sequence[tuple[int, str]]) -> None:

@@ -12,7 +12,7 @@ from proxy.store.latencies import unpacked
 from proxy.store.rollup import Measures, Stats
 from proxy.store.row import cursor_of, document_of, first_key, key_at
 from proxy.store.sqlite_file import failures, identity, open_to_read
-from proxy.store.store import Arrivals, Page, StoreError
+from proxy.store.store import Arrivals, Page, StoreError, exported
 from proxy.store.words import phrases
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _T = TypeVar("_T")
 
 _PATIENCE: Final = 10.0  # seconds that an answer may take: somebody is looking at an empty page
 _THREADS: Final = 3  # a page, a chart and the live tail do not wait for each other
-_EXPORTED: Final = 200  # records of a batch: a few hundred kilobytes
 _STEPS: Final = 50_000  # of SQLite's machine between two looks at the clock: about a millisecond
 _MERGED: Final = 400  # series whose records are looked up one by one: a hundredth of a second at most
 _TOP: Final = 1 << 62  # above every key
@@ -75,16 +74,9 @@ class SqliteReader:
         """Return one record, or None when there is none."""
         return await self._ask(lambda connection: _get(connection, record_id))
 
-    async def export(self, filters: Filters) -> AsyncIterator[Sequence[Document]]:
-        """Yield all records that ``filters`` pass, newest first, in batches; what comes meanwhile is not among them."""
-        cursor: str | None = None
-        while True:
-            page = await self.page(filters, limit=_EXPORTED, before=cursor)
-            if page.items:
-                yield page.items
-            if page.next is None:
-                return
-            cursor = page.next
+    def export(self, filters: Filters) -> AsyncIterator[Sequence[Document]]:
+        """Yield all records that ``filters`` pass, newest first, in batches, without holding them all."""
+        return exported(self, filters)
 
     async def stats(self, question: StatsQuestion) -> Stats:
         """Return what happened in a span, from the roll-ups alone."""

@@ -6,7 +6,7 @@ Both kinds of store (SQLite for one machine, PostgreSQL for many) do the same, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 """A record as INTERFACE 6 shows it, its transcript included: what JSON holds."""
+
+
+_EXPORTED: Final = 200  # records of a batch: a few hundred kilobytes
 
 
 class StoreError(Exception):
@@ -92,3 +95,15 @@ class StoreReader(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
+
+
+async def exported(reader: StoreReader, filters: Filters) -> AsyncIterator[Sequence[Document]]:
+    """Yield all records that ``filters`` pass, newest first, page by page; what comes meanwhile is not among them."""
+    cursor: str | None = None
+    while True:
+        page = await reader.page(filters, limit=_EXPORTED, before=cursor)
+        if page.items:
+            yield page.items
+        if page.next is None:
+            return
+        cursor = page.next

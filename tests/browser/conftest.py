@@ -13,7 +13,7 @@ from tests.bootstrap import in_ci, missing
 from tests.browser.scene import settings
 from tests.browser.watched import Visitor, launched
 from tests.flow.driver import Upstream
-from tests.flow.gateway import Gateway
+from tests.flow.gateway import Gateway, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,12 +56,8 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def gateway(upstream: Upstream, folder: Path) -> Iterator[Gateway]:
     """The gateway that most tests share: what they send they know by its words."""
-    running = Gateway(folder, settings(upstream, folder))
-    try:
+    with serving(folder, settings(upstream, folder)) as running:
         yield running
-        running.stop()
-    finally:
-        running.kill()
 
 
 @pytest.fixture

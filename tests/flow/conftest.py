@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.flow.driver import Upstream
-from tests.flow.gateway import Gateway, free_port
+from tests.flow.gateway import Gateway, free_port, serving
 from tests.flow.stage import Stage
 from tests.flow.trio import Trio, trio_settings
 
@@ -83,13 +83,8 @@ def folder() -> Iterator[Path]:
 
 
 def _shared(folder: Path, settings: dict[str, Any]) -> Iterator[Gateway]:
-    running = Gateway(folder, settings)
-    try:
+    with serving(folder, settings) as running:
         yield running
-        running.wait_idle()
-        running.stop()
-    finally:
-        running.kill()
 
 
 @pytest.fixture(scope="session")

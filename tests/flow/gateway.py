@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -299,3 +300,15 @@ class Gateway:
         traces = Counter(record["trace_id"] for record in records)
         wrong = [trace for trace, count in self._claims.items() if traces[trace] != count]
         assert not wrong, f"too many or too few: {[line for line in lines if any(t in line for t in wrong)]}"
+
+
+@contextmanager
+def serving(folder: Path, settings: dict[str, Any]) -> Iterator[Gateway]:
+    """Run a gateway for many tests; at its end it is idle, it stops as it should, and nothing wrong remains."""
+    running = Gateway(folder, settings)
+    try:
+        yield running
+        running.wait_idle()
+        running.stop()
+    finally:
+        running.kill()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.flow.client import pieces
 from tests.flow.forms import audio, field, file, form, usual
-from tests.flow.gateway import Gateway, free_port
+from tests.flow.gateway import Gateway, free_port, serving
 from tests.flow.kept import kept_bytes, unnamed_files, wait_for_nothing_kept
 from tests.flow.scripts import CLOSE, READ_ALL, RESET, error, hold, read, reply, send
 from tests.flow.trio import Trio, got_audio, targets, told, trio_settings, with_config
@@ -33,12 +33,8 @@ MARKS = [AUDIO[start : start + 16] for start in range(1_000, HALF - 1_000, 10_00
 def on_disk(three: Mapping[str, Upstream], folder: Path) -> Iterator[Gateway]:
     """A gateway that keeps all but the first bytes on disk and no connection to an upstream open."""
     timeouts = {"connect": 0.6, "upload_idle": 20, "first_byte": 20, "idle": 20, "upstream_keepalive": 0}
-    running = Gateway(folder, trio_settings(three, free_port(), replay={"memory": FEW}, timeouts=timeouts))
-    try:
+    with serving(folder, trio_settings(three, free_port(), replay={"memory": FEW}, timeouts=timeouts)) as running:
         yield running
-        running.stop()
-    finally:
-        running.kill()
 
 
 @pytest.fixture

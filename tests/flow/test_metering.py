@@ -13,7 +13,7 @@ import pytest
 
 from tests.flow.conftest import base_settings
 from tests.flow.forms import field, file, form
-from tests.flow.gateway import Gateway
+from tests.flow.gateway import Gateway, serving
 from tests.flow.scripts import READ_ALL, chunk, chunked_head, event, head, reply, send
 from tests.flow.stage import TRANSCRIPTIONS, TRANSLATIONS, Stage
 
@@ -59,14 +59,10 @@ def metered_gateway(upstream: Upstream, folder: Path) -> Iterator[Gateway]:
     own = {"slug": "own", "base_url": upstream.url, "auth": "none", "prices": {"*": {"usd_per_hour": "0.36"}}}
     free = {"slug": "local", "base_url": upstream.url, "auth": "none", "prices": {"*": {"usd_per_second": 0}}}
     nothing = {"slug": "up", "base_url": upstream.url, "auth": "none"}
-    running = Gateway(
+    with serving(
         folder, base_settings(upstream, providers=[*at_upstream, own, free, nothing], virtual_keys=[], configs=[])
-    )
-    try:
+    ) as running:
         yield running
-        running.stop()
-    finally:
-        running.kill()
 
 
 @pytest.fixture

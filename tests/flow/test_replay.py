@@ -9,7 +9,7 @@ import pytest
 
 from tests.flow.client import pieces
 from tests.flow.forms import CLOSING, audio, field, file, form, usual
-from tests.flow.gateway import Gateway, free_port
+from tests.flow.gateway import Gateway, free_port, serving
 from tests.flow.kept import wait_for_nothing_kept
 from tests.flow.scripts import CLOSE, READ_ALL, RESET, error, hold, read, reply, send
 from tests.flow.trio import Trio, got_audio, targets, told, trio_settings, with_config
@@ -43,13 +43,9 @@ def on_disk(three: Mapping[str, Upstream], folder: Path) -> Iterator[Gateway]:
         {**third, "slug": "narrow", "base_url": narrow},
         {**third, "slug": "exact", "base_url": three["c"].url, "needs_content_length": True},
     ]
-    running = Gateway(folder, settings)
-    try:
+    with serving(folder, settings) as running:
         yield running
         wait_for_nothing_kept(running)
-        running.stop()
-    finally:
-        running.kill()
 
 
 @pytest.fixture
@@ -315,13 +311,9 @@ def hasty_gateway(three: Mapping[str, Upstream], folder: Path) -> Iterator[Gatew
     settings["providers"] += [
         {"dialect": "openai", "auth": "none", "formats": "any", "slug": "narrow", "base_url": narrow}
     ]
-    running = Gateway(folder, settings)
-    try:
+    with serving(folder, settings) as running:
         yield running
         wait_for_nothing_kept(running)
-        running.stop()
-    finally:
-        running.kill()
 
 
 @pytest.mark.parametrize("steps", SILENT.values(), ids=SILENT.keys())

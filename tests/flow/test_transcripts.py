@@ -13,7 +13,7 @@ import pytest
 
 from tests.flow.conftest import base_settings
 from tests.flow.forms import field, file, form, usual
-from tests.flow.gateway import Gateway
+from tests.flow.gateway import Gateway, serving
 from tests.flow.scripts import READ_ALL, RESET, chunk, chunked_head, event, head, hold, reply, send
 from tests.flow.stage import TRANSCRIPTIONS, TRANSLATIONS, Stage
 
@@ -93,12 +93,8 @@ NOTHING = (None, None, False)
 
 def _running(upstream: Upstream, folder: Any, **records: Any) -> Iterator[Gateway]:
     wanted = {"store": "none", "stdout_transcripts": True, **records}
-    running = Gateway(folder, base_settings(upstream, records=wanted))
-    try:
+    with serving(folder, base_settings(upstream, records=wanted)) as running:
         yield running
-        running.stop()
-    finally:
-        running.kill()
 
 
 @pytest.fixture(scope="module")
